@@ -1,0 +1,184 @@
+//! Who may do what. The whole table is [`allows`]; nothing else decides.
+
+use crate::{KeyId, UserId};
+use std::fmt;
+
+/// What a user may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Reads alerts, changes nothing.
+    Analyst,
+    /// Triages alerts and reads events.
+    Responder,
+    /// Everything, including users and keys.
+    Admin,
+}
+
+impl Role {
+    /// From least to most.
+    pub const ALL: [Self; 3] = [Self::Analyst, Self::Responder, Self::Admin];
+
+    /// The name in capitals, as the API writes it and the store keeps it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Analyst => "ANALYST",
+            Self::Responder => "RESPONDER",
+            Self::Admin => "ADMIN",
+        }
+    }
+
+    /// The name in title case, for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Analyst => "Analyst",
+            Self::Responder => "Responder",
+            Self::Admin => "Admin",
+        }
+    }
+
+    /// Reads a name in any letter case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a caller counts as when the table is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rank {
+    /// No credential.
+    Anonymous,
+    /// A sensor's key.
+    Sensor,
+    /// A user with this role.
+    User(Role),
+}
+
+impl Rank {
+    /// Every rank there is.
+    pub const ALL: [Self; 5] = [
+        Self::Anonymous,
+        Self::Sensor,
+        Self::User(Role::Analyst),
+        Self::User(Role::Responder),
+        Self::User(Role::Admin),
+    ];
+}
+
+/// What a route lets a caller do. Every route names exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Log in, sign up, read the documentation, ask whether the server lives.
+    EnterAnonymously,
+    /// Hand in events.
+    IngestEvents,
+    /// Hand in events on the path whose clients are people of any role.
+    IngestEventsAsAnyone,
+    /// List and read events.
+    ReadEvents,
+    /// List, filter and read alerts.
+    ReadAlerts,
+    /// Change an alert.
+    ChangeAlerts,
+    /// See and change one's own account.
+    UseOwnAccount,
+    /// Manage users, keys and settings; read the audit log.
+    Administer,
+}
+
+/// The table of CONTRACT: whether a caller of this rank may do this.
+pub const fn allows(rank: Rank, action: Action) -> bool {
+    use Role::{Admin, Analyst, Responder};
+    match action {
+        Action::EnterAnonymously => true,
+        Action::IngestEvents => matches!(rank, Rank::Sensor | Rank::User(Admin)),
+        Action::IngestEventsAsAnyone => matches!(rank, Rank::Sensor | Rank::User(_)),
+        Action::ReadEvents | Action::ChangeAlerts => {
+            matches!(rank, Rank::User(Responder | Admin))
+        }
+        Action::ReadAlerts | Action::UseOwnAccount => {
+            matches!(rank, Rank::User(Analyst | Responder | Admin))
+        }
+        Action::Administer => matches!(rank, Rank::User(Admin)),
+    }
+}
+
+impl Action {
+    /// Who may do it, in words for the caller who may not.
+    pub const fn who(self) -> &'static str {
+        match self {
+            Self::EnterAnonymously => "anyone",
+            Self::IngestEvents => "a sensor key or the role Admin",
+            Self::IngestEventsAsAnyone => "a sensor key or any role",
+            Self::ReadEvents | Self::ChangeAlerts => "the role Responder or Admin",
+            Self::ReadAlerts | Self::UseOwnAccount => "a user (Analyst, Responder or Admin)",
+            Self::Administer => "the role Admin",
+        }
+    }
+}
+
+/// Who did something, for histories and the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A user.
+    User {
+        /// The user's id.
+        id: UserId,
+        /// The user's name at the time.
+        name: String,
+    },
+    /// A sensor key.
+    Key {
+        /// The key's id.
+        id: KeyId,
+        /// The key's name at the time.
+        name: String,
+    },
+    /// Somebody with a shell on the server.
+    CommandLine,
+    /// Watchpost itself.
+    Watchpost,
+    /// Somebody who showed no credential.
+    Anonymous,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { name, .. } => f.write_str(name),
+            Self::Key { name, .. } => write!(f, "key:{name}"),
+            Self::CommandLine => f.write_str("command-line"),
+            Self::Watchpost => f.write_str("watchpost"),
+            Self::Anonymous => f.write_str("anonymous"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_documented_one() {
+        // Anonymous, Sensor, Analyst, Responder, Admin
+        let rows = [
+            (Action::EnterAnonymously, [true, true, true, true, true]),
+            (Action::IngestEvents, [false, true, false, false, true]),
+            (Action::IngestEventsAsAnyone, [false, true, true, true, true]),
+            (Action::ReadEvents, [false, false, false, true, true]),
+            (Action::ReadAlerts, [false, false, true, true, true]),
+            (Action::ChangeAlerts, [false, false, false, true, true]),
+            (Action::UseOwnAccount, [false, false, true, true, true]),
+            (Action::Administer, [false, false, false, false, true]),
+        ];
+        for (action, expected) in rows {
+            assert_eq!(Rank::ALL.map(|rank| allows(rank, action)), expected, "{action:?}");
+        }
+    }
+}

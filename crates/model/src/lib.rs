@@ -1,0 +1,24 @@
+//! What things are in Watchpost.
+//!
+//! No IO, no async, no clock, no SQL and no HTTP: the types here can be built in a test without
+//! anything running, and a value that exists has been checked. Every limit is a named constant
+//! with its reason beside it.
+
+pub mod access;
+pub mod alert;
+pub mod event;
+pub mod filter;
+pub mod id;
+pub mod invalid;
+pub mod key;
+pub mod page;
+pub mod text;
+pub mod time;
+pub mod user;
+
+pub use access::{Action, Actor, Rank, Role};
+pub use alert::{Alert, Status};
+pub use event::{Event, EventDraft, NewEvent, Severity};
+pub use id::{AlertId, EventId, KeyId, UserId};
+pub use invalid::Invalid;
+pub use time::Timestamp;
