@@ -22,3 +22,4 @@ pub use event::{Event, EventDraft, NewEvent, Severity};
 pub use id::{AlertId, EventId, KeyId, UserId};
 pub use invalid::Invalid;
 pub use time::Timestamp;
+pub use user::User;

@@ -1,0 +1,163 @@
+//! One database behind one type, whichever engine it is.
+
+pub(crate) mod dialect;
+mod guard;
+mod pool;
+mod postgres;
+mod sqlite;
+mod statement;
+
+use crate::StoreError;
+pub use dialect::Engine;
+pub use pool::PostgresOptions;
+pub use statement::Batch;
+pub(crate) use statement::Expect;
+pub(crate) use statement::{Column, Row, Statement, Table, Value};
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A file of the built-in SQLite.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(PostgresOptions),
+}
+
+/// The database. Cheap to clone; all clones share its connections.
+#[derive(Clone)]
+pub struct Db {
+    inner: Inner,
+    disk_failed: watch::Receiver<Option<String>>,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Sqlite(Arc<sqlite::Sqlite>),
+    Postgres(Arc<postgres::Postgres>),
+}
+
+/// What `doctor` and the readiness check want to know about a database.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// The engine's name and version.
+    pub version: String,
+    /// The newest migration step in the database.
+    pub step: i64,
+}
+
+impl Db {
+    /// Opens the database and checks that its settings keep the promise. Creates the file of SQLite if need be;
+    /// doesn't migrate.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        let (report_disk, disk_failed) = watch::channel(None);
+        let inner = match location {
+            Location::Sqlite(path) => {
+                let path = path.clone();
+                let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path, report_disk));
+                let sqlite = opened.await.map_err(|e| StoreError::Internal(e.to_string()))??;
+                Inner::Sqlite(Arc::new(sqlite))
+            }
+            Location::Postgres(options) => {
+                Inner::Postgres(Arc::new(postgres::Postgres::open(options.clone()).await?))
+            }
+        };
+        Ok(Self { inner, disk_failed })
+    }
+
+    /// Which engine this is.
+    pub fn engine(&self) -> Engine {
+        match self.inner {
+            Inner::Sqlite(_) => Engine::Sqlite,
+            Inner::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Carries out a batch in one transaction. It runs to its end even when the caller goes away.
+    pub async fn write(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.write(batch).await,
+            Inner::Postgres(db) => db.write(batch).await,
+        }
+    }
+
+    /// Carries out one statement in a transaction of its own and returns the rows it gives back.
+    pub(crate) async fn write_returning(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.write_returning(statement).await,
+            Inner::Postgres(db) => db.write_returning(statement).await,
+        }
+    }
+
+    /// The rows of one statement that changes nothing.
+    pub(crate) async fn read(
+        &self,
+        sql: impl Into<Cow<'static, str>>,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let sql = sql.into();
+        match &self.inner {
+            Inner::Sqlite(db) => db.read(sql, params).await,
+            Inner::Postgres(db) => db.read(sql, params).await,
+        }
+    }
+
+    /// The first row, if there is one.
+    pub(crate) async fn read_one(
+        &self,
+        sql: impl Into<Cow<'static, str>>,
+        params: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.read(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs the statements of a migration step, each in one transaction with the row that records it.
+    pub(crate) async fn run_script(&self, script: Vec<String>) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.run_script(script).await,
+            Inner::Postgres(db) => db.run_script(script).await,
+        }
+    }
+
+    pub(crate) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.prepare_only(sql).await,
+            Inner::Postgres(db) => db.prepare_only(sql).await,
+        }
+    }
+
+    /// Whether the database answers, and with what.
+    pub async fn health(&self) -> Result<Health, StoreError> {
+        let sql = match self.engine() {
+            Engine::Sqlite => "SELECT 'SQLite ' || sqlite_version()",
+            Engine::Postgres => "SELECT 'PostgreSQL ' || current_setting('server_version')",
+        };
+        let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
+        Ok(Health { version: row.text(0)?, step: self.applied_step().await? })
+    }
+
+    /// Resolves when the disk failed under a write and the process has to stop; with the reason.
+    pub async fn disk_failed(&self) -> String {
+        let mut receiver = self.disk_failed.clone();
+        let failed = match receiver.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            Err(_) => None,
+        };
+        match failed {
+            Some(reason) => reason,
+            // The writer is gone without a failure: the database was closed, nothing will fail any more.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Finishes what is under way and lets go of the database.
+    pub async fn close(&self) {
+        match &self.inner {
+            Inner::Sqlite(db) => db.close().await,
+            Inner::Postgres(db) => db.close(),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Connections to PostgreSQL, each one checked before it is used.
+
+use super::dialect::numbered_for_postgres;
+use crate::StoreError;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, NoTls, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long to wait for the server to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for one of the connections before it is told that there is none.
+const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+/// When a vanished server is noticed although no answer says so.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The oldest server the SQL is tried on.
+const OLDEST_SERVER: i32 = 150_000;
+
+/// How to reach a PostgreSQL server.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// The address as `postgres://…`.
+    pub url: String,
+    /// A PEM file with the authority that signed the server's certificate, instead of the system's.
+    pub authority: Option<PathBuf>,
+    /// How many connections may be open at once.
+    pub connections: usize,
+}
+
+impl std::fmt::Debug for PostgresOptions {
+    /// Without the address: it holds a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresOptions").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+/// One connection with the statements it has prepared.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    prepared: HashMap<String, Statement>,
+    /// The server committed here but may not have replicated: see [`Connection::take_doubt`].
+    in_doubt: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// The prepared form of a statement with `?1` parameters.
+    pub(super) async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(&numbered_for_postgres(sql)).await?;
+        self.prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Whether the server warned since the last call that a commit may not have reached its standby.
+    ///
+    /// PostgreSQL says COMMIT all the same: an acknowledged row that a failover would lose.
+    pub(super) fn take_doubt(&self) -> bool {
+        self.in_doubt.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// A bounded set of connections.
+pub(super) struct Pool {
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+/// A connection on loan. Dropped without [`Pool::give_back`] it is closed, not reused.
+pub(super) struct Loan {
+    pub(super) connection: Connection,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    pub(super) fn new(options: &PostgresOptions) -> Result<Self, StoreError> {
+        let mut config = tokio_postgres::Config::from_str(&options.url)
+            .map_err(|error| StoreError::Unfit(format!("the address of the database is wrong: {error}")))?;
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT);
+        if config.get_application_name().is_none() {
+            config.application_name("watchpost");
+        }
+        let tls = MakeRustlsConnect::new(tls_config(options)?);
+        let permits = Arc::new(Semaphore::new(options.connections));
+        Ok(Self { config, tls, idle: Mutex::new(Vec::new()), permits })
+    }
+
+    pub(super) async fn lend(&self) -> Result<Loan, StoreError> {
+        let waiting = tokio::time::timeout(POOL_TIMEOUT, self.permits.clone().acquire_owned());
+        let permit = match waiting.await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(StoreError::Unavailable("the database was closed".into())),
+            Err(_) => return Err(StoreError::Unavailable("all connections are in use".into())),
+        };
+        while let Some(connection) = self.idle.lock().ok().and_then(|mut idle| idle.pop()) {
+            if !connection.client.is_closed() {
+                return Ok(Loan { connection, permit });
+            }
+        }
+        Ok(Loan { connection: self.connect().await?, permit })
+    }
+
+    pub(super) fn give_back(&self, loan: Loan) {
+        let Loan { connection, permit } = loan;
+        if !connection.client.is_closed()
+            && !self.permits.is_closed()
+            && let Ok(mut idle) = self.idle.lock()
+        {
+            idle.push(connection);
+        }
+        drop(permit);
+    }
+
+    pub(super) fn close(&self) {
+        self.permits.close();
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.clear();
+        }
+    }
+
+    /// Opens a connection outside the pool's count and checks the server's settings.
+    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+        let in_doubt = Arc::new(AtomicBool::new(false));
+        let connected = if self.config.get_ssl_mode() == SslMode::Disable {
+            self.config.connect(NoTls).await.map(|(client, connection)| {
+                tokio::spawn(drive(connection, in_doubt.clone()));
+                client
+            })
+        } else {
+            self.config.connect(self.tls.clone()).await.map(|(client, connection)| {
+                tokio::spawn(drive(connection, in_doubt.clone()));
+                client
+            })
+        };
+        let client = connected.map_err(|error| StoreError::Unavailable(with_causes(&error)))?;
+        check_server(&client).await?;
+        Ok(Connection { client, prepared: HashMap::new(), in_doubt })
+    }
+}
+
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, in_doubt: Arc<AtomicBool>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) => {
+                if *notice.code() == SqlState::WARNING {
+                    in_doubt.store(true, Ordering::Release);
+                    tracing::warn!(notice = notice.message(), "PostgreSQL warned");
+                } else {
+                    tracing::debug!(notice = notice.message(), "PostgreSQL says");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a connection to PostgreSQL ended");
+                return;
+            }
+        }
+    }
+}
+
+fn tls_config(options: &PostgresOptions) -> Result<ClientConfig, StoreError> {
+    let mut roots = RootCertStore::empty();
+    match &options.authority {
+        Some(file) => {
+            let unreadable = |error: &dyn std::fmt::Display| {
+                StoreError::Unfit(format!("can't read the certificates in {}: {error}", file.display()))
+            };
+            let certificates = CertificateDer::pem_file_iter(file).map_err(|e| unreadable(&e))?;
+            for certificate in certificates {
+                roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StoreError::Unfit(format!("TLS can't be set up: {error}")))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The settings without which an acknowledged event could be lost, and what each has to be.
+const PROMISES: [(&str, &[&str]); 5] = [
+    ("fsync", &["on"]),
+    ("full_page_writes", &["on"]),
+    ("synchronous_commit", &["on", "remote_apply"]),
+    ("server_encoding", &["UTF8"]),
+    ("default_transaction_read_only", &["off"]),
+];
+
+async fn check_server(client: &Client) -> Result<(), StoreError> {
+    let unavailable = |error: tokio_postgres::Error| StoreError::Unavailable(with_causes(&error));
+    client
+        .batch_execute(
+            "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '10s'; \
+             SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET timezone = 'UTC'",
+        )
+        .await
+        .map_err(unavailable)?;
+    let mut asked = String::from("SELECT current_setting('server_version_num')");
+    for (setting, _) in PROMISES {
+        asked.push_str(&format!(", current_setting('{setting}')"));
+    }
+    let answers = client.simple_query(&asked).await.map_err(unavailable)?;
+    let row = answers.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let row = row.ok_or_else(|| StoreError::Unavailable("the server didn't tell its settings".into()))?;
+    let version = row.get(0).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0);
+    if version < OLDEST_SERVER {
+        return Err(StoreError::Unfit(format!("PostgreSQL {version} is too old; 15 or later is needed")));
+    }
+    for (i, (setting, wanted)) in PROMISES.iter().enumerate() {
+        let found = row.get(i + 1).unwrap_or_default();
+        if !wanted.contains(&found) {
+            return Err(StoreError::Unfit(format!(
+                "PostgreSQL runs with {setting}={found}, which can lose or garble acknowledged events; set it to {}",
+                wanted[0]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

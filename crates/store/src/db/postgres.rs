@@ -1,0 +1,273 @@
+//! The engine for production: pooled connections, writes that are never cancelled.
+
+use super::dialect::Engine;
+use super::pool::{Connection, Loan, Pool, PostgresOptions, with_causes};
+use super::statement::{Batch, Column, Expect, Row, Statement, Value, Write};
+use crate::StoreError;
+use std::borrow::Cow;
+use std::sync::Arc;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, private::BytesMut, to_sql_checked};
+
+/// A lock that all nodes take while they migrate; the number only has to be ours.
+const MIGRATION_LOCK: i64 = 0x7761_7463_6870;
+
+pub(super) struct Postgres {
+    pool: Arc<Pool>,
+}
+
+impl Postgres {
+    pub(super) async fn open(options: PostgresOptions) -> Result<Self, StoreError> {
+        let pool = Arc::new(Pool::new(&options)?);
+        let loan = pool.lend().await?;
+        pool.give_back(loan);
+        Ok(Self { pool })
+    }
+
+    /// Runs a write in a task of its own, so that an asker that goes away doesn't cut it off.
+    async fn uncancelled<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T, StoreError> {
+        let pool = self.pool.clone();
+        let task = tokio::spawn(async move {
+            let mut loan = pool.lend().await?;
+            let result = work.run(&mut loan).await;
+            // Whatever went wrong, a connection inside a transaction isn't lent again: it is closed.
+            if result.is_ok() {
+                pool.give_back(loan);
+            }
+            result
+        });
+        task.await.map_err(|error| StoreError::Internal(error.to_string()))?
+    }
+
+    pub(super) async fn write(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        self.uncancelled(RunBatch(batch)).await
+    }
+
+    pub(super) async fn write_returning(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        self.uncancelled(RunReturning(statement)).await
+    }
+
+    pub(super) async fn run_script(&self, script: Vec<String>) -> Result<(), StoreError> {
+        self.uncancelled(RunScript(script)).await
+    }
+
+    pub(super) async fn read(
+        &self,
+        sql: Cow<'static, str>,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut loan = self.pool.lend().await?;
+        let first = read_rows(&mut loan.connection, &sql, &params).await;
+        match first {
+            Ok(rows) => {
+                self.pool.give_back(loan);
+                Ok(rows)
+            }
+            // The server was restarted while the connection lay idle: a read may simply be asked again.
+            Err(error) if error.is_closed() || loan.connection.client.is_closed() => {
+                drop(loan);
+                let mut loan = self.pool.lend().await?;
+                let rows = read_rows(&mut loan.connection, &sql, &params).await.map_err(refused)?;
+                self.pool.give_back(loan);
+                Ok(rows)
+            }
+            Err(error) => {
+                self.pool.give_back(loan);
+                Err(refused(error))
+            }
+        }
+    }
+
+    pub(super) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
+        let mut loan = self.pool.lend().await?;
+        loan.connection.prepare(&sql).await.map_err(refused)?;
+        self.pool.give_back(loan);
+        Ok(())
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// One piece of work on a lent connection.
+trait Work<T>: Send + 'static {
+    fn run(self, loan: &mut Loan) -> impl Future<Output = Result<T, StoreError>> + Send;
+}
+
+struct RunBatch(Arc<Batch>);
+struct RunReturning(Statement);
+struct RunScript(Vec<String>);
+
+impl Work<()> for RunBatch {
+    async fn run(self, loan: &mut Loan) -> Result<(), StoreError> {
+        let connection = &mut loan.connection;
+        begin(connection).await?;
+        for write in &self.0.writes {
+            match write {
+                Write::Statement(statement) => {
+                    let touched = execute(connection, statement).await?;
+                    if statement.expect == Expect::One && touched != 1 {
+                        roll_back(connection).await;
+                        return Err(StoreError::Conflict);
+                    }
+                }
+                Write::Bulk(bulk) => {
+                    let prepared = connection
+                        .prepare(&Engine::Postgres.bulk_insert(bulk.table))
+                        .await
+                        .map_err(refused)?;
+                    let arrays: Vec<&(dyn ToSql + Sync)> =
+                        bulk.columns.iter().map(|column| column as _).collect();
+                    connection.client.execute(&prepared, &arrays).await.map_err(refused)?;
+                }
+            }
+        }
+        commit(connection).await
+    }
+}
+
+impl Work<Vec<Row>> for RunReturning {
+    async fn run(self, loan: &mut Loan) -> Result<Vec<Row>, StoreError> {
+        let connection = &mut loan.connection;
+        begin(connection).await?;
+        let rows = read_rows(connection, self.0.sql, &self.0.params).await.map_err(refused)?;
+        if self.0.expect == Expect::One && rows.len() != 1 {
+            roll_back(connection).await;
+            return Err(StoreError::Conflict);
+        }
+        commit(connection).await?;
+        Ok(rows)
+    }
+}
+
+impl Work<()> for RunScript {
+    async fn run(self, loan: &mut Loan) -> Result<(), StoreError> {
+        let connection = &mut loan.connection;
+        // A step of a migration may take its time, and waits for the node that is at it already.
+        let ready = format!(
+            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+        );
+        connection.client.batch_execute(&ready).await.map_err(refused)?;
+        for statements in &self.0 {
+            connection.client.batch_execute(statements).await.map_err(refused)?;
+        }
+        commit(connection).await
+    }
+}
+
+async fn begin(connection: &mut Connection) -> Result<(), StoreError> {
+    connection.take_doubt();
+    let first = connection.client.batch_execute("BEGIN").await;
+    first.map_err(|error| StoreError::Unavailable(with_causes(&error)))
+}
+
+/// Best effort: the connection isn't used again after a failure, and closing it rolls back as well.
+async fn roll_back(connection: &mut Connection) {
+    connection.client.batch_execute("ROLLBACK").await.ok();
+}
+
+async fn commit(connection: &mut Connection) -> Result<(), StoreError> {
+    match connection.client.batch_execute("COMMIT").await {
+        Ok(()) if connection.take_doubt() => Err(StoreError::OutcomeUnknown(
+            "PostgreSQL committed without knowing whether its standby has the data".into(),
+        )),
+        Ok(()) => Ok(()),
+        Err(error) => match error.as_db_error() {
+            // The server lives and says no: nothing was written.
+            Some(_) if !connection.client.is_closed() => Err(refused(error)),
+            _ => Err(StoreError::OutcomeUnknown(with_causes(&error))),
+        },
+    }
+}
+
+async fn execute(connection: &mut Connection, statement: &Statement) -> Result<u64, StoreError> {
+    let prepared = connection.prepare(statement.sql).await.map_err(refused)?;
+    let params: Vec<&(dyn ToSql + Sync)> = statement.params.iter().map(|value| value as _).collect();
+    connection.client.execute(&prepared, &params).await.map_err(refused)
+}
+
+async fn read_rows(
+    connection: &mut Connection,
+    sql: &str,
+    params: &[Value],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let prepared = connection.prepare(sql).await?;
+    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+    let rows = connection.client.query(&prepared, &params).await?;
+    rows.iter()
+        .map(|row| (0..row.len()).map(|i| row.try_get::<_, Value>(i)).collect::<Result<_, _>>().map(Row))
+        .collect()
+}
+
+/// Sorts an error that came before COMMIT was sent: nothing was written.
+fn refused(error: tokio_postgres::Error) -> StoreError {
+    let Some(reason) = error.as_db_error() else {
+        return match error.is_closed() {
+            true => StoreError::Unavailable(with_causes(&error)),
+            false if error.to_string().contains("communicating") => {
+                StoreError::Unavailable(with_causes(&error))
+            }
+            false => StoreError::Internal(with_causes(&error)),
+        };
+    };
+    let code = reason.code();
+    if *code == SqlState::UNIQUE_VIOLATION {
+        return StoreError::Taken(reason.constraint().unwrap_or_default().to_owned());
+    }
+    // Class 08 connection, 40 rolled back by the server, 53 no resources, 55P03 lock not had in time,
+    // 57 taken down by the operator or by a time limit.
+    let temporary = ["08", "40", "53", "57"].iter().any(|class| code.code().starts_with(class));
+    if temporary || *code == SqlState::LOCK_NOT_AVAILABLE {
+        return StoreError::Unavailable(reason.message().to_owned());
+    }
+    StoreError::Internal(format!("{} ({})", reason.message(), code.code()))
+}
+
+type Boxed = Box<dyn std::error::Error + Sync + Send>;
+
+impl ToSql for Value {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Boxed> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Int(n) if *ty == Type::INT2 => i16::try_from(*n)?.to_sql(ty, out),
+            Self::Int(n) if *ty == Type::INT4 => i32::try_from(*n)?.to_sql(ty, out),
+            Self::Int(n) => n.to_sql(ty, out),
+            Self::Text(text) => text.to_sql(ty, out),
+        }
+    }
+
+    accepts!(INT2, INT4, INT8, TEXT, VARCHAR);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Value {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Boxed> {
+        Ok(match *ty {
+            Type::INT2 => Self::Int(i16::from_sql(ty, raw)?.into()),
+            Type::INT4 => Self::Int(i32::from_sql(ty, raw)?.into()),
+            Type::INT8 => Self::Int(i64::from_sql(ty, raw)?),
+            Type::BOOL => Self::Int(bool::from_sql(ty, raw)?.into()),
+            _ => Self::Text(String::from_sql(ty, raw)?),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Boxed> {
+        Ok(Self::Null)
+    }
+
+    accepts!(INT2, INT4, INT8, BOOL, TEXT, VARCHAR, NAME);
+}
+
+impl ToSql for Column {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Boxed> {
+        match self {
+            Self::Int(values) => values.to_sql(ty, out),
+            Self::OptInt(values) => values.to_sql(ty, out),
+            Self::Text(values) => values.to_sql(ty, out),
+        }
+    }
+
+    accepts!(INT8_ARRAY, TEXT_ARRAY);
+    to_sql_checked!();
+}

@@ -1,0 +1,389 @@
+//! The built-in engine: one thread writes and checkpoints, a few threads read.
+
+use super::dialect::Engine;
+use super::guard::network_file_system;
+use super::statement::{Batch, Bulk, Column, Expect, Row, Statement, Value, Write};
+use crate::StoreError;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// Reading threads: enough that one slow list doesn't hold up the others.
+const READERS: usize = 3;
+/// How long a statement waits for another process (the command line) to finish writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A read that takes longer is ended, so that it can't hold back checkpoints for ever.
+const READ_TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How many steps of SQLite's machine between looks at the clock.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+/// Pages of the log (4 KiB each) after which the writer copies them into the database.
+const CHECKPOINT_PAGES: i64 = 4_000;
+/// Memory for pages: the writer's and each reader's, in KiB.
+const WRITER_CACHE_KIB: i64 = 16_384;
+const READER_CACHE_KIB: i64 = 4_096;
+/// Prepared statements a connection keeps.
+const PREPARED: usize = 128;
+/// The first SQLite without the bug that could corrupt a database when its log is reset; 3.52.0 has it again.
+const OLDEST_GOOD: i32 = 3_051_003;
+const KNOWN_BAD: i32 = 3_052_000;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Job {
+    Write(Arc<Batch>, Reply<()>),
+    Returning(Statement, Reply<Vec<Row>>),
+    Script(Vec<String>, Reply<()>),
+}
+
+struct Query {
+    sql: Cow<'static, str>,
+    params: Vec<Value>,
+    prepare_only: bool,
+    reply: Reply<Vec<Row>>,
+}
+
+pub(super) struct Sqlite {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    queries: Mutex<Option<mpsc::Sender<Query>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the database was closed".into())
+}
+
+impl Sqlite {
+    pub(super) fn open(path: &Path, report_disk: watch::Sender<Option<String>>) -> Result<Self, StoreError> {
+        check_library()?;
+        let writer = open_writer(path)?;
+        let mut threads = Vec::new();
+        let (jobs, next_job) = mpsc::channel();
+        threads.push(spawn("sqlite-writer", move || write_loop(writer, &next_job, &report_disk))?);
+        let (queries, next_query) = mpsc::channel();
+        let next_query = Arc::new(Mutex::new(next_query));
+        for n in 1..=READERS {
+            let (path, next_query) = (path.to_owned(), next_query.clone());
+            let mut reader = open_reader(&path)?;
+            threads.push(spawn(&format!("sqlite-reader-{n}"), move || read_loop(&mut reader, &next_query))?);
+        }
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            queries: Mutex::new(Some(queries)),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    async fn job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let jobs = self.jobs.lock().map_err(|_| closed())?;
+            jobs.as_ref().ok_or_else(closed)?.send(job(reply)).map_err(|_| closed())?;
+        }
+        answer.await.map_err(|_| closed())?
+    }
+
+    pub(super) async fn write(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        self.job(|reply| Job::Write(batch, reply)).await
+    }
+
+    pub(super) async fn write_returning(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        self.job(|reply| Job::Returning(statement, reply)).await
+    }
+
+    pub(super) async fn run_script(&self, script: Vec<String>) -> Result<(), StoreError> {
+        self.job(|reply| Job::Script(script, reply)).await
+    }
+
+    async fn query(
+        &self,
+        sql: Cow<'static, str>,
+        params: Vec<Value>,
+        prepare_only: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let queries = self.queries.lock().map_err(|_| closed())?;
+            let query = Query { sql, params, prepare_only, reply };
+            queries.as_ref().ok_or_else(closed)?.send(query).map_err(|_| closed())?;
+        }
+        answer.await.map_err(|_| closed())?
+    }
+
+    pub(super) async fn read(
+        &self,
+        sql: Cow<'static, str>,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.query(sql, params, false).await
+    }
+
+    pub(super) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
+        self.query(sql.into(), Vec::new(), true).await.map(|_| ())
+    }
+
+    /// Ends the threads after what they have begun.
+    pub(super) async fn close(&self) {
+        self.jobs.lock().map(|mut jobs| jobs.take()).ok();
+        self.queries.lock().map(|mut queries| queries.take()).ok();
+        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads));
+        if let Ok(threads) = threads {
+            let joined = tokio::task::spawn_blocking(move || {
+                threads.into_iter().for_each(|thread| drop(thread.join()));
+            });
+            joined.await.ok();
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(|error| StoreError::Unavailable(format!("can't start a thread: {error}")))
+}
+
+fn check_library() -> Result<(), StoreError> {
+    let version = rusqlite::version_number();
+    if version < OLDEST_GOOD || version == KNOWN_BAD {
+        let found = rusqlite::version();
+        return Err(StoreError::Unfit(format!(
+            "SQLite {found} can corrupt its log; build with 3.51.3 or later"
+        )));
+    }
+    Ok(())
+}
+
+fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let directory: PathBuf = path.parent().map_or_else(|| ".".into(), Into::into);
+    if let Some(kind) = network_file_system(&directory) {
+        return Err(StoreError::Unfit(format!(
+            "{} is on a network file system ({kind}), where SQLite can lose data; use a local disk or PostgreSQL",
+            directory.display()
+        )));
+    }
+    let unusable = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::Unfit(format!("{} is not a database of SQLite", path.display()))
+        }
+        _ => StoreError::Unavailable(format!("can't open {}: {error}", path.display())),
+    };
+    let writer = Connection::open(path).map_err(unusable)?;
+    writer.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+    writer.set_prepared_statement_cache_capacity(PREPARED);
+    let set = [
+        ("journal_mode", "wal".to_owned()),
+        ("synchronous", "2".to_owned()),
+        ("foreign_keys", "1".to_owned()),
+        ("wal_autocheckpoint", CHECKPOINT_PAGES.to_string()),
+        ("cache_size", (-WRITER_CACHE_KIB).to_string()),
+    ];
+    for (pragma, wanted) in set {
+        writer.pragma_update(None, pragma, &wanted).map_err(unusable)?;
+        let found = writer
+            .pragma_query_value(None, pragma, |row| {
+                Ok(match row.get_ref(0)? {
+                    ValueRef::Integer(n) => n.to_string(),
+                    other => other.as_str().unwrap_or_default().to_owned(),
+                })
+            })
+            .map_err(unusable)?;
+        if found != wanted {
+            return Err(StoreError::Unfit(format!(
+                "SQLite did not take {pragma}={wanted} (it says {found}); without it an acknowledged event could be lost"
+            )));
+        }
+    }
+    Ok(writer)
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let reader = Connection::open(path).map_err(StoreError::from)?;
+    reader.busy_timeout(BUSY_TIMEOUT)?;
+    reader.set_prepared_statement_cache_capacity(PREPARED);
+    reader.pragma_update(None, "query_only", "1")?;
+    reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(reader)
+}
+
+fn write_loop(
+    mut writer: Connection,
+    jobs: &mpsc::Receiver<Job>,
+    report_disk: &watch::Sender<Option<String>>,
+) {
+    let mut disk_failed: Option<String> = None;
+    while let Ok(job) = jobs.recv() {
+        // A disk that failed once may say "done" the next time and lose what was acknowledged.
+        if let Some(reason) = &disk_failed {
+            refuse(job, &StoreError::DiskFailed(reason.clone()));
+            continue;
+        }
+        let failed = match job {
+            Job::Write(batch, reply) => answer(reply, run_batch(&mut writer, &batch)),
+            Job::Returning(statement, reply) => answer(reply, run_returning(&mut writer, &statement)),
+            Job::Script(script, reply) => answer(reply, run_script(&mut writer, &script)),
+        };
+        if let Some(reason) = failed {
+            report_disk.send_replace(Some(reason.clone()));
+            disk_failed = Some(reason);
+        }
+    }
+    // A clean end leaves one file; if another process still reads, the log stays, which is as good.
+    writer.close().ok();
+}
+
+fn refuse(job: Job, error: &StoreError) {
+    let error = error.clone();
+    match job {
+        Job::Write(_, reply) | Job::Script(_, reply) => drop(reply.send(Err(error))),
+        Job::Returning(_, reply) => drop(reply.send(Err(error))),
+    }
+}
+
+/// Hands the result over; the reason when it was a failing disk. That the asker went away changes nothing.
+fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) -> Option<String> {
+    let failed = match &result {
+        Err(StoreError::DiskFailed(reason)) => Some(reason.clone()),
+        _ => None,
+    };
+    drop(reply.send(result));
+    failed
+}
+
+fn run_batch(writer: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for write in &batch.writes {
+        match write {
+            Write::Statement(statement) => {
+                let mut prepared = transaction.prepare_cached(statement.sql)?;
+                let touched = prepared.execute(params_from_iter(&statement.params))?;
+                if statement.expect == Expect::One && touched != 1 {
+                    return Err(StoreError::Conflict);
+                }
+            }
+            Write::Bulk(bulk) => insert_rows(&transaction, bulk)?,
+        }
+    }
+    transaction.commit().map_err(Into::into)
+}
+
+fn insert_rows(connection: &Connection, bulk: &Bulk) -> Result<(), StoreError> {
+    let mut prepared = connection.prepare_cached(&Engine::Sqlite.bulk_insert(bulk.table))?;
+    for row in 0..bulk.rows() {
+        for (i, column) in bulk.columns.iter().enumerate() {
+            match column {
+                Column::Int(values) => prepared.raw_bind_parameter(i + 1, values[row])?,
+                Column::OptInt(values) => prepared.raw_bind_parameter(i + 1, values[row])?,
+                Column::Text(values) => prepared.raw_bind_parameter(i + 1, values[row].as_str())?,
+            }
+        }
+        prepared.raw_execute()?;
+    }
+    Ok(())
+}
+
+fn run_returning(writer: &mut Connection, statement: &Statement) -> Result<Vec<Row>, StoreError> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let rows = {
+        let mut prepared = transaction.prepare_cached(statement.sql)?;
+        collect_rows(&mut prepared, &statement.params)?
+    };
+    if statement.expect == Expect::One && rows.len() != 1 {
+        return Err(StoreError::Conflict);
+    }
+    transaction.commit()?;
+    Ok(rows)
+}
+
+fn run_script(writer: &mut Connection, script: &[String]) -> Result<(), StoreError> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for statements in script {
+        transaction.execute_batch(statements)?;
+    }
+    transaction.commit().map_err(Into::into)
+}
+
+fn read_loop(reader: &mut Connection, queries: &Mutex<mpsc::Receiver<Query>>) {
+    loop {
+        // The lock is held while waiting: whoever has it takes the next query, the others queue behind.
+        let next = queries.lock().map(|queries| queries.recv());
+        let Ok(Ok(query)) = next else { return };
+        if query.reply.is_closed() {
+            continue;
+        }
+        let result = limit_time(reader).and_then(|()| {
+            let mut prepared = reader.prepare_cached(&query.sql)?;
+            if query.prepare_only { Ok(Vec::new()) } else { collect_rows(&mut prepared, &query.params) }
+        });
+        drop(query.reply.send(result));
+    }
+}
+
+fn limit_time(reader: &mut Connection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + READ_TIME_LIMIT;
+    reader.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() >= deadline))?;
+    Ok(())
+}
+
+fn collect_rows(prepared: &mut rusqlite::Statement<'_>, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+    let width = prepared.column_count();
+    let mut rows = prepared.query(params_from_iter(params))?;
+    let mut collected = Vec::new();
+    while let Some(row) = rows.next()? {
+        let values = (0..width).map(|column| value(row.get_ref(column)?)).collect::<Result<_, _>>()?;
+        collected.push(Row(values));
+    }
+    Ok(collected)
+}
+
+fn value(found: ValueRef<'_>) -> Result<Value, StoreError> {
+    match found {
+        ValueRef::Null => Ok(Value::Null),
+        ValueRef::Integer(n) => Ok(Value::Int(n)),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Ok(Value::Text(text.to_owned())),
+            Err(_) => Err(StoreError::Internal("a stored text isn't UTF-8".into())),
+        },
+        ValueRef::Real(_) | ValueRef::Blob(_) => {
+            Err(StoreError::Internal("a column holds what Watchpost never stores".into()))
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(n) => ValueRef::Integer(*n),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => match text.split_once("UNIQUE constraint failed: ") {
+                // "users.username_key" here, "users_username_key" on PostgreSQL: one name for both.
+                Some((_, columns)) => {
+                    Self::Taken(columns.split(", ").next().unwrap_or_default().replace('.', "_"))
+                }
+                None => Self::Internal(text),
+            },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Unavailable("another process holds the database for too long".into())
+            }
+            Some(ErrorCode::DiskFull) => Self::Unavailable("the disk is full".into()),
+            Some(ErrorCode::OperationInterrupted) => {
+                Self::Unavailable("the read took too long and was ended".into())
+            }
+            Some(ErrorCode::SystemIoFailure) => Self::DiskFailed(text),
+            _ => Self::Internal(text),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What can go wrong when something is to be remembered, sorted by what the caller has to do.
+
+use thiserror::Error;
+
+/// A failed read or write.
+#[derive(Debug, Clone, Error)]
+pub enum StoreError {
+    /// The database can't be reached or has no room; nothing was written. Worth trying again later.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The connection was lost around COMMIT: the write may or may not have happened.
+    #[error("the outcome of a write is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// A row wasn't as the write expected it; nothing was written.
+    #[error("the row changed in the meantime")]
+    Conflict,
+    /// The row to change doesn't exist.
+    #[error("there is no such row")]
+    NotFound,
+    /// A value that has to be unique is taken; names the constraint.
+    #[error("a value that has to be unique is taken: {0}")]
+    Taken(String),
+    /// The last active Admin can't go.
+    #[error("the last active Admin can't be removed")]
+    LastAdmin,
+    /// The database was written by a newer Watchpost.
+    #[error("the database is at step {found}, this Watchpost knows steps up to {known}")]
+    Newer {
+        /// The newest step in the database.
+        found: i64,
+        /// The newest step this binary knows.
+        known: i64,
+    },
+    /// The database breaks a promise: a setting that risks acknowledged events, an altered migration.
+    #[error("{0}")]
+    Unfit(String),
+    /// The disk failed under a write: going on could lose what was acknowledged.
+    #[error("the disk failed: {0}")]
+    DiskFailed(String),
+    /// A mistake in Watchpost or a damaged database.
+    #[error("the database refused a statement: {0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown(_))
+    }
+}

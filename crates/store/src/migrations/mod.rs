@@ -1,0 +1,99 @@
+//! The steps that bring a database to the shape this binary needs, one file a step for both engines.
+
+use crate::db::Engine;
+use crate::{Db, StoreError};
+use sha2::{Digest, Sha256};
+use watchpost_model::Timestamp;
+
+struct Step {
+    number: i64,
+    name: &'static str,
+    text: &'static str,
+}
+
+/// In order; a step that was released is never edited: its hash is checked.
+const STEPS: &[Step] = &[Step { number: 1, name: "house", text: include_str!("0001_house.sql") }];
+
+/// The newest step this binary knows.
+pub const LATEST: i64 = STEPS[STEPS.len() - 1].number;
+
+const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
+    (version {int} NOT NULL PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, applied_at {int} NOT NULL)";
+
+/// A step that hasn't been applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number.
+    pub number: i64,
+    /// What it is called.
+    pub name: &'static str,
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Db {
+    async fn applied(&self) -> Result<Vec<(i64, String)>, StoreError> {
+        let exists = match self.engine() {
+            Engine::Sqlite => "SELECT name FROM sqlite_schema WHERE name = 'schema_migrations'",
+            Engine::Postgres => {
+                "SELECT tablename FROM pg_tables WHERE tablename = 'schema_migrations' AND schemaname = current_schema()"
+            }
+        };
+        if self.read_one(exists, vec![]).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT version, hash FROM schema_migrations ORDER BY version";
+        self.read(sql, vec![]).await?.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect()
+    }
+
+    /// The newest step in the database, 0 when it is empty.
+    pub(crate) async fn applied_step(&self) -> Result<i64, StoreError> {
+        Ok(self.applied().await?.last().map_or(0, |(number, _)| *number))
+    }
+
+    /// The steps that are missing, after checking that those applied are the ones this binary knows.
+    pub async fn pending_migrations(&self) -> Result<Vec<Pending>, StoreError> {
+        let applied = self.applied().await?;
+        if let Some((found, _)) = applied.iter().find(|(number, _)| *number > LATEST) {
+            return Err(StoreError::Newer { found: *found, known: LATEST });
+        }
+        for step in STEPS {
+            let recorded = applied.iter().find(|(number, _)| *number == step.number);
+            if let Some((number, recorded)) = recorded
+                && *recorded != hash(step.text)
+            {
+                return Err(StoreError::Unfit(format!(
+                    "step {number} ({}) of the database was made by other text than this Watchpost's; restore a backup or ask before going on",
+                    step.name
+                )));
+            }
+        }
+        let missing = |step: &&Step| !applied.iter().any(|(number, _)| *number == step.number);
+        Ok(STEPS.iter().filter(missing).map(|s| Pending { number: s.number, name: s.name }).collect())
+    }
+
+    /// Applies what is missing and says what it did. Several nodes may do it at once.
+    pub async fn migrate(&self, now: Timestamp) -> Result<Vec<Pending>, StoreError> {
+        let pending = self.pending_migrations().await?;
+        for step in STEPS.iter().filter(|step| pending.iter().any(|p| p.number == step.number)) {
+            let engine = self.engine();
+            let record = format!(
+                "INSERT INTO schema_migrations (version, name, hash, applied_at) VALUES ({}, '{}', '{}', {})",
+                step.number,
+                step.name,
+                hash(step.text),
+                now.micros()
+            );
+            let script = vec![engine.migration(RECORD_TABLE), record, engine.migration(step.text)];
+            match self.run_script(script).await {
+                // Another node recorded the step first, which is as good.
+                Ok(()) | Err(StoreError::Taken(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.prepare_partitions(now).await?;
+        Ok(pending)
+    }
+}

@@ -1,0 +1,247 @@
+//! The people who log in.
+
+use crate::audit::AuditEntry;
+use crate::db::{Batch, Row};
+use crate::ids::IdKind;
+use crate::sessions::END_SESSIONS_OF;
+use crate::tokens::FORGET_TOKENS_OF;
+use crate::{Db, StoreError};
+use std::sync::Arc;
+use watchpost_model::page::{Count, Page, PageRequest};
+use watchpost_model::{Role, Timestamp, User, UserId};
+
+macro_rules! select_users {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch FROM users ",
+            $rest
+        )
+    };
+}
+
+const BY_ID: &str = select_users!("WHERE id = ?1");
+const BY_NAME: &str = select_users!("WHERE username_key = ?1");
+const LIST: &str = select_users!("ORDER BY id LIMIT ?1 OFFSET ?2");
+const COUNT: &str = "SELECT COUNT(*) FROM users";
+const ANY: &str = "SELECT id FROM users LIMIT 1";
+
+const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 1, ?7, ?7, 1)";
+
+/// The last condition keeps the last active Admin: the change leaves this user one, or another is left.
+const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email = ?4, role = ?5, active = ?6,
+         password_hash = ?7, token_epoch = ?8, updated_at = ?9, version = version + 1
+     WHERE id = ?1 AND version = ?10
+       AND (?11 = 1 OR EXISTS (SELECT 1 FROM users o WHERE o.role = 'ADMIN' AND o.active = 1 AND o.id <> ?1))";
+
+const LOGGED_IN: &str = "UPDATE users SET last_login_at = ?2 WHERE id = ?1";
+
+/// A user with what is needed to let them in.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user.
+    pub user: User,
+    /// The hash of the password.
+    pub password_hash: String,
+    /// Tokens and sessions that carry another number are dead.
+    pub token_epoch: i64,
+}
+
+/// What to change about a user; what is `None` stays.
+#[derive(Clone, Default)]
+pub struct UserChange {
+    /// A new name.
+    pub username: Option<String>,
+    /// A new address.
+    pub email: Option<String>,
+    /// A new role.
+    pub role: Option<Role>,
+    /// Whether the user may log in.
+    pub active: Option<bool>,
+    /// The hash of a new password.
+    pub password_hash: Option<String>,
+}
+
+/// The form of a name that is unique.
+fn name_key(username: &str) -> String {
+    username.to_lowercase()
+}
+
+fn credentials(row: &Row) -> Result<Credentials, StoreError> {
+    let role = row.text(3)?;
+    let role = Role::parse(&role).ok_or_else(|| StoreError::Internal(format!("unknown role {role}")))?;
+    Ok(Credentials {
+        user: User {
+            id: UserId::new(row.int(0)?),
+            username: row.text(1)?,
+            email: row.text(2)?,
+            role,
+            active: row.int(4)? != 0,
+            created_at: Timestamp::from_micros(row.int(5)?),
+            last_login_at: row.opt_int(6)?.map(Timestamp::from_micros),
+            version: row.int(7)?,
+        },
+        password_hash: row.text(8)?,
+        token_epoch: row.int(9)?,
+    })
+}
+
+impl Db {
+    /// A user by id, with their credentials.
+    pub async fn credentials(&self, id: UserId) -> Result<Option<Credentials>, StoreError> {
+        self.read_one(BY_ID, vec![id.get().into()]).await?.map(|row| credentials(&row)).transpose()
+    }
+
+    /// A user by name in any letter case, with their credentials.
+    pub async fn credentials_by_name(&self, username: &str) -> Result<Option<Credentials>, StoreError> {
+        let row = self.read_one(BY_NAME, vec![name_key(username).into()]).await?;
+        row.map(|row| credentials(&row)).transpose()
+    }
+
+    /// Whether there is any user at all.
+    pub async fn has_users(&self) -> Result<bool, StoreError> {
+        Ok(self.read_one(ANY, vec![]).await?.is_some())
+    }
+
+    /// A page of users, in the order they were made.
+    pub async fn users(&self, request: PageRequest) -> Result<Page<User>, StoreError> {
+        let count = self.read_one(COUNT, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
+        let (rows, more) = self.page_rows(LIST.to_owned(), vec![], request).await?;
+        let rows = rows.iter().map(|row| Ok(credentials(row)?.user)).collect::<Result<_, StoreError>>()?;
+        Ok(Page { rows, count: Count::Exact(count), more, request })
+    }
+
+    /// Makes a user. [`StoreError::Taken`] when the name is, in any letter case.
+    pub async fn create_user(
+        &self,
+        username: &str,
+        email: &str,
+        role: Role,
+        password_hash: String,
+        by: &AuditEntry,
+    ) -> Result<User, StoreError> {
+        let id = self.take_ids(IdKind::Users, 1, by.at).await?.start;
+        let mut batch = Batch::new();
+        batch.access_changed();
+        batch.one(
+            CREATE,
+            vec![
+                id.into(),
+                username.into(),
+                name_key(username).into(),
+                email.into(),
+                role.as_str().into(),
+                password_hash.into(),
+                by.at.micros().into(),
+            ],
+        );
+        batch.audit(by, "user.create", format!("user:{id}"), format!("{username} as {role}"));
+        self.write(Arc::new(batch)).await?;
+        Ok(User {
+            id: UserId::new(id),
+            username: username.to_owned(),
+            email: email.to_owned(),
+            role,
+            active: true,
+            created_at: by.at,
+            last_login_at: None,
+            version: 1,
+        })
+    }
+
+    /// Changes a user. A new password or a deactivation ends every token and session.
+    pub async fn update_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        version: Option<i64>,
+        by: &AuditEntry,
+    ) -> Result<User, StoreError> {
+        let before = self.credentials(id).await?.ok_or(StoreError::NotFound)?;
+        if version.is_some_and(|version| version != before.user.version) {
+            return Err(StoreError::Conflict);
+        }
+        let after = applied(&before, change);
+        let stays_admin = after.user.active && after.user.role == Role::Admin;
+        let was_admin = before.user.active && before.user.role == Role::Admin;
+        let batch = user_update(&before, &after, stays_admin || !was_admin, by);
+        match self.write(Arc::new(batch)).await {
+            Ok(()) => Ok(after.user),
+            Err(StoreError::Conflict) => {
+                let now = self.credentials(id).await?.ok_or(StoreError::NotFound)?;
+                let unchanged = now.user.version == before.user.version;
+                Err(if unchanged { StoreError::LastAdmin } else { StoreError::Conflict })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes when a user logged in.
+    pub async fn note_login(&self, id: UserId, now: Timestamp) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.any(LOGGED_IN, vec![id.get().into(), now.micros().into()]);
+        self.write(Arc::new(batch)).await
+    }
+}
+
+fn applied(before: &Credentials, change: UserChange) -> Credentials {
+    let mut after = before.clone();
+    let UserChange { username, email, role, active, password_hash } = change;
+    let deactivated = before.user.active && active == Some(false);
+    if password_hash.is_some() || deactivated {
+        after.token_epoch += 1;
+    }
+    after.user.username = username.unwrap_or(after.user.username);
+    after.user.email = email.unwrap_or(after.user.email);
+    after.user.role = role.unwrap_or(after.user.role);
+    after.user.active = active.unwrap_or(after.user.active);
+    after.password_hash = password_hash.unwrap_or(after.password_hash);
+    after.user.version += 1;
+    after
+}
+
+fn user_update(before: &Credentials, after: &Credentials, keeps_an_admin: bool, by: &AuditEntry) -> Batch {
+    let (id, user) = (before.user.id.get(), &after.user);
+    let mut batch = Batch::new();
+    batch.access_changed();
+    batch.one(
+        UPDATE,
+        vec![
+            id.into(),
+            user.username.as_str().into(),
+            name_key(&user.username).into(),
+            user.email.as_str().into(),
+            user.role.as_str().into(),
+            user.active.into(),
+            after.password_hash.as_str().into(),
+            after.token_epoch.into(),
+            by.at.micros().into(),
+            before.user.version.into(),
+            keeps_an_admin.into(),
+        ],
+    );
+    if after.token_epoch != before.token_epoch {
+        batch.any(FORGET_TOKENS_OF, vec![id.into()]);
+        batch.any(END_SESSIONS_OF, vec![id.into()]);
+    }
+    batch.audit(by, "user.update", format!("user:{id}"), differences(before, after).join(", "));
+    batch
+}
+
+/// What changed, in words; never what a password is.
+fn differences(before: &Credentials, after: &Credentials) -> Vec<String> {
+    let (old, new) = (&before.user, &after.user);
+    let mut said = Vec::new();
+    let mut say = |changed: bool, text: String| {
+        if changed {
+            said.push(text);
+        }
+    };
+    say(old.username != new.username, format!("name {} to {}", old.username, new.username));
+    say(old.email != new.email, "address".to_owned());
+    say(old.role != new.role, format!("role {} to {}", old.role, new.role));
+    say(old.active && !new.active, "deactivated".to_owned());
+    say(!old.active && new.active, "activated".to_owned());
+    say(before.password_hash != after.password_hash, "password".to_owned());
+    said
+}
