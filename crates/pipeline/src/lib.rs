@@ -1,1 +1,18 @@
-//! x
+//! The data plane: how an event travels from bytes to a receipt.
+//!
+//! Decoding, checking and detecting happen in the submitter's own task; then the event waits in the bounded
+//! [`Intake`] until the commit loop writes it, with its alerts and counts, in one transaction. The receipt comes
+//! after the commit. No SQL and no HTTP here.
+
+mod clock;
+mod commit;
+pub mod decode;
+mod intake;
+mod metrics;
+mod upkeep;
+
+pub use clock::now;
+pub use commit::commit_loop;
+pub use intake::{Detected, Intake, Limits, Queue, Receipt, Refused, intake};
+pub use metrics::PipelineMetrics;
+pub use upkeep::upkeep;

@@ -1,0 +1,22 @@
+//! What has to be done now and then, whatever happens.
+
+use crate::clock::now;
+use std::time::Duration;
+use watchpost_store::Db;
+
+/// Between two rounds: far more often than a month begins.
+const EVERY: Duration = Duration::from_secs(3_600);
+
+/// Forgets what has expired and prepares the places of coming events, every hour until it is dropped.
+pub async fn upkeep(db: Db) {
+    let mut rounds = tokio::time::interval(EVERY);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = db.forget_expired(now()).await {
+            tracing::warn!(%error, "expired tokens and sessions could not be forgotten");
+        }
+        if let Err(error) = db.prepare_partitions(now()).await {
+            tracing::warn!(%error, "the places for the coming months could not be prepared");
+        }
+    }
+}
