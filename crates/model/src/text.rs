@@ -13,7 +13,9 @@ pub enum Given<'a> {
     Null,
     /// A text, or a number as it was written.
     Text(Cow<'a, str>),
-    /// Something that isn't a text: a list, an object, true or false.
+    /// `true` or `false`.
+    Flag(bool),
+    /// A list or an object.
     Other,
 }
 
@@ -23,7 +25,7 @@ impl Given<'_> {
         match self {
             Self::Missing => Err(invalid::REQUIRED.into()),
             Self::Null => Err(invalid::NULL.into()),
-            Self::Other => Err("Not a valid string.".into()),
+            Self::Flag(_) | Self::Other => Err("Not a valid string.".into()),
             Self::Text(text) => Ok(text),
         }
     }
@@ -33,6 +35,22 @@ impl Given<'_> {
         match self {
             Self::Missing => Ok(None),
             given => given.required().map(Some),
+        }
+    }
+
+    /// Yes or no, in any of the ways that forms and scripts write it; nothing when it was left out.
+    pub fn flag(&self) -> Result<Option<bool>, String> {
+        let wrong = || "Must be a valid boolean.".to_owned();
+        match self {
+            Self::Missing => Ok(None),
+            Self::Flag(flag) => Ok(Some(*flag)),
+            Self::Null => Err(invalid::NULL.into()),
+            Self::Other => Err(wrong()),
+            Self::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "1" | "on" | "yes" => Ok(Some(true)),
+                "false" | "0" | "off" | "no" => Ok(Some(false)),
+                _ => Err(wrong()),
+            },
         }
     }
 

@@ -137,6 +137,21 @@ impl NewUser {
     }
 }
 
+/// A change of a user, every field checked, the password still in the clear. What is `None` stays.
+#[derive(Clone, Default)]
+pub struct UserChangeRequest {
+    /// A new name.
+    pub username: Option<String>,
+    /// A new password in the clear.
+    pub password: Option<String>,
+    /// A new address.
+    pub email: Option<String>,
+    /// A new role.
+    pub role: Option<Role>,
+    /// Whether the user may log in.
+    pub active: Option<bool>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

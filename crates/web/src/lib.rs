@@ -1,1 +1,36 @@
-//! x
+//! The control plane: HTTP in the API's own tongue, in those of the five services it replaces, and as pages.
+//!
+//! No SQL here. API and console are siblings over the same functions; `compat` only reshapes what `api` does.
+
+mod api;
+mod auth;
+mod body;
+mod compat;
+mod console;
+mod docs;
+mod edge;
+mod error;
+mod extract;
+mod metrics;
+mod openapi;
+mod query;
+mod routes;
+mod settings;
+mod state;
+mod throttle;
+
+pub use auth::{generate_key, generate_password, hash_password};
+pub use edge::{Edge, service};
+pub use settings::{Rate, Rates, Settings};
+pub use state::AppState;
+
+/// For suites that walk every route: what is served, and who may use it.
+pub mod site_map {
+    pub use crate::routes::{RouteInfo, site_map};
+}
+
+/// For the benchmark: the parts of taking in an event that don't store it.
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::api::events::answer_without_storing;
+}

@@ -95,8 +95,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Given::Text(Cow::Owned(number.to_string())))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Given<'de>, E> {
-        Ok(Given::Other)
+    fn visit_bool<E>(self, flag: bool) -> Result<Given<'de>, E> {
+        Ok(Given::Flag(flag))
     }
 
     fn visit_unit<E>(self) -> Result<Given<'de>, E> {
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(fields.get("b"), Given::Null);
         assert_eq!(fields.get("c"), Given::Text("7".into()));
         assert_eq!(fields.get("d"), Given::Other);
-        assert_eq!(fields.get("f"), Given::Other);
+        assert_eq!(fields.get("f"), Given::Flag(true));
         assert_eq!(fields.get("g"), Given::Text("é".into()));
         assert_eq!(fields.get("e"), Given::Missing, "only the top level has fields");
     }

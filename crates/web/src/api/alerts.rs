@@ -1,0 +1,237 @@
+//! Alerts: listing, reading and moving them from OPEN over ACKNOWLEDGED to RESOLVED.
+
+use crate::api::Case;
+use crate::api::events::EventView;
+use crate::api::page::PageView;
+use crate::auth::guard::{AlertChanger, AlertReader, Caller};
+use crate::body::{Field, Holds, STATUSES};
+use crate::error::{ApiError, choose_from};
+use crate::extract::{Id, Input, ListRequest, based_on};
+use crate::openapi::Operation;
+use crate::query;
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use watchpost_model::alert::StatusChange;
+use watchpost_model::{Alert, AlertId, Invalid, Status};
+use watchpost_pipeline::decode::Fields;
+use watchpost_pipeline::now;
+
+pub(crate) const STATUS_BODY: &[Field] = &[
+    Field::required(
+        "status",
+        Holds::OneOf(STATUSES),
+        "Where it stands now, in any letter case.",
+        "ACKNOWLEDGED",
+    ),
+    Field::optional(
+        "version",
+        Holds::Number,
+        "The version the change is based on; refused with 409 when the alert has moved on. `If-Match` does the same.",
+        "1",
+    ),
+];
+
+pub(crate) fn routes(routes: &mut Routes) {
+    routes.add(
+        &["/api/v1/alerts", "/api/alerts", "/api/dashboard/alerts"],
+        Operation::get("listAlerts", "Alerts", "List alerts, newest first")
+            .query(query::ALERTS)
+            .answers::<PageView<AlertView>>(200, "A page of alerts"),
+        list,
+    );
+    routes.add(
+        &["/api/v1/alerts/{id}", "/api/alerts/{id}"],
+        Operation::get("readAlert", "Alerts", "Read an alert").answers::<AlertView>(200, "The alert"),
+        read,
+    );
+    let change_about = "Any status may follow any other. Each change is kept in the alert's history.";
+    routes.add(
+        &[
+            "/api/v1/alerts/{id}",
+            "/api/alerts/{id}",
+            "/api/v1/alerts/{id}/status",
+            "/api/alerts/{id}/status",
+            "/api/dashboard/alerts/{id}/status",
+        ],
+        Operation::patch("changeAlert", "Alerts", "Change an alert's status")
+            .about(change_about)
+            .body(STATUS_BODY)
+            .answers::<AlertView>(200, "The alert as it is now")
+            .says(409, "Somebody else changed it first"),
+        change,
+    );
+    routes.add(
+        &["/api/v1/alerts/{id}/history"],
+        Operation::get("readAlertHistory", "Alerts", "What happened to an alert")
+            .answers::<HistoryView>(200, "Its changes, oldest first"),
+        history,
+    );
+    routes.add(
+        &["/api/dashboard/alerts/{id}/status"],
+        Operation::post("changeAlertByForm", "Alerts", "Change an alert's status")
+            .about(change_about)
+            .body(STATUS_BODY)
+            .answers::<AlertView>(200, "The alert as it is now")
+            .says(409, "Somebody else changed it first"),
+        change,
+    );
+}
+
+/// An alert with the event that raised it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AlertView {
+    id: i64,
+    /// The event that raised it.
+    event: EventView,
+    event_id: i64,
+    event_type: String,
+    source_name: String,
+    /// How bad it is.
+    severity: &'static str,
+    /// Where it stands.
+    pub(crate) status: &'static str,
+    /// The rule that raised it.
+    rule: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// Counts its changes; give it back with a change to notice when somebody else was quicker.
+    version: i64,
+}
+
+/// What happened to an alert.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HistoryView {
+    results: Vec<ChangeView>,
+}
+
+/// One change of an alert.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChangeView {
+    #[schema(format = DateTime)]
+    at: String,
+    /// Who did it.
+    actor: String,
+    /// The status before; `null` where the alert was raised.
+    from: Option<&'static str>,
+    /// The status after.
+    to: &'static str,
+}
+
+impl AlertView {
+    pub(crate) fn new(alert: Alert, case: Case) -> Self {
+        Self {
+            id: alert.id.get(),
+            event_id: alert.event.id.get(),
+            event_type: alert.event.event_type.clone(),
+            source_name: alert.event.source_name.clone(),
+            event: EventView::new(alert.event, case),
+            severity: case.severity(alert.severity),
+            status: case.status(alert.status),
+            rule: alert.rule,
+            created_at: alert.created_at.to_string(),
+            updated_at: alert.updated_at.to_string(),
+            version: alert.version,
+        }
+    }
+}
+
+async fn list(
+    AlertReader(_): AlertReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Response, ApiError> {
+    let (filter, page) = asked.query.alerts()?;
+    let page = state.db.alerts(&filter, page).await?;
+    Ok(Json(PageView::new(page, &asked, |alert| AlertView::new(alert, Case::Capitals))?).into_response())
+}
+
+fn with_tag(alert: Alert) -> Response {
+    let version = alert.version;
+    let mut response = Json(AlertView::new(alert, Case::Capitals)).into_response();
+    let tag = HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes make a header");
+    response.headers_mut().insert(header::ETAG, tag);
+    response
+}
+
+async fn read(
+    AlertReader(_): AlertReader,
+    State(state): State<AppState>,
+    Id(id): Id<AlertId>,
+) -> Result<Response, ApiError> {
+    let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
+    Ok(with_tag(alert))
+}
+
+async fn change(
+    AlertChanger(caller): AlertChanger,
+    State(state): State<AppState>,
+    Id(id): Id<AlertId>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Response, ApiError> {
+    change_status(&state, id, &input.fields()?, &headers, &caller).await.map(with_tag)
+}
+
+/// Moves an alert to the status that a body names: the one way, for every path.
+pub(crate) async fn change_status(
+    state: &AppState,
+    id: AlertId,
+    fields: &Fields<'_>,
+    headers: &HeaderMap,
+    caller: &Caller,
+) -> Result<Alert, ApiError> {
+    let status = fields.get("status");
+    let status =
+        status.required().and_then(|text| Status::parse(text).ok_or_else(|| choose_from(text, STATUSES)));
+    let to = status.map_err(|message| Invalid::field("status", message))?;
+    let version = based_on(headers, fields)?;
+    set_status(state, id, to, version, caller).await
+}
+
+/// Moves an alert to a status.
+pub(crate) async fn set_status(
+    state: &AppState,
+    id: AlertId,
+    to: Status,
+    version: Option<i64>,
+    caller: &Caller,
+) -> Result<Alert, ApiError> {
+    let changed = state.db.change_alert_status(id, to, version, &caller.actor, now()).await?;
+    if changed.from != to {
+        tracing::info!(alert.id = id.get(), from = %changed.from, to = %to, by = %caller.actor, "alert changed");
+    }
+    Ok(changed.alert)
+}
+
+async fn history(
+    AlertReader(_): AlertReader,
+    State(state): State<AppState>,
+    Id(id): Id<AlertId>,
+) -> Result<Json<HistoryView>, ApiError> {
+    let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
+    let changes = whole_history(&state, &alert).await?;
+    let view = |change: StatusChange| ChangeView {
+        at: change.at.to_string(),
+        actor: change.actor,
+        from: change.from.map(Status::as_str),
+        to: change.to.as_str(),
+    };
+    Ok(Json(HistoryView { results: changes.into_iter().map(view).collect() }))
+}
+
+/// An alert's changes from the one that raised it on, oldest first.
+pub(crate) async fn whole_history(state: &AppState, alert: &Alert) -> Result<Vec<StatusChange>, ApiError> {
+    let raised =
+        StatusChange { at: alert.created_at, actor: alert.rule.clone(), from: None, to: Status::Open };
+    let mut changes = vec![raised];
+    changes.extend(state.db.alert_history(alert.id).await?);
+    Ok(changes)
+}

@@ -1,0 +1,114 @@
+//! Whether the server lives, whether it is ready, and what it counts.
+
+use crate::auth::guard::{Anyone, peer};
+use crate::error::ApiError;
+use crate::openapi::Operation;
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+use watchpost_store::LATEST;
+
+/// A database that takes longer to answer isn't ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) fn routes(routes: &mut Routes) {
+    routes.add(
+        &["/healthz"],
+        Operation::get("healthz", "Health", "Whether the process lives").answers::<Alive>(200, "It does"),
+        alive,
+    );
+    routes.add(
+        &["/readyz", "/api/v1/health"],
+        Operation::get("readyz", "Health", "Whether the database answers and is up to date")
+            .answers::<Ready>(200, "It does")
+            .answers::<Ready>(503, "It doesn't"),
+        ready,
+    );
+    routes.add(
+        &["/metrics"],
+        Operation::get("metrics", "Health", "Counters for Prometheus")
+            .about("For this machine only, or for whoever shows the token that WATCHPOST_METRICS_TOKEN sets.")
+            .says(200, "The counters as text")
+            .says(401, "The caller is on another machine and shows no token"),
+        metrics,
+    );
+}
+
+/// The process lives.
+#[derive(Serialize, ToSchema)]
+struct Alive {
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// The version of Watchpost.
+    version: &'static str,
+}
+
+/// Whether the server can do its work.
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// Whether the database answers.
+    database: &'static str,
+    /// Whether its schema is the one this version needs.
+    migrations: &'static str,
+    /// The version of Watchpost.
+    version: &'static str,
+}
+
+async fn alive(_: Anyone) -> Json<Alive> {
+    Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+async fn ready(_: Anyone, State(state): State<AppState>) -> Response {
+    let (database, migrations) = match tokio::time::timeout(PATIENCE, state.db.health()).await {
+        Ok(Ok(health)) if health.step == LATEST => ("ok", "ok"),
+        Ok(Ok(_)) => ("ok", "pending"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the database doesn't answer");
+            ("unreachable", "unknown")
+        }
+        Err(_) => ("too slow", "unknown"),
+    };
+    let good = (database, migrations) == ("ok", "ok");
+    let (code, status) =
+        if good { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (code, Json(Ready { status, database, migrations, version: env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+/// Whoever may see the counters.
+struct Scraper;
+
+impl FromRequestParts<AppState> for Scraper {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let allowed = match &state.settings.metrics_token {
+            Some(token) => {
+                let shown = parts.headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+                let shown = shown.and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
+                bool::from(shown.as_bytes().ct_eq(token.as_bytes()))
+            }
+            // A proxy on this machine speaks for others, and says so.
+            None => {
+                let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"];
+                peer(parts).to_canonical().is_loopback()
+                    && !forwarded.iter().any(|h| parts.headers.contains_key(*h))
+            }
+        };
+        if allowed { Ok(Self) } else { Err(ApiError::NoCredential) }
+    }
+}
+
+async fn metrics(_: Anyone, _: Scraper, State(state): State<AppState>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], state.metrics.text()).into_response()
+}

@@ -1,0 +1,160 @@
+//! Sensor keys, for Admins.
+
+use crate::api::page::PageView;
+use crate::auth::guard::{Administrator, Caller};
+use crate::auth::secret::generate_key;
+use crate::body::{Field, Holds};
+use crate::error::ApiError;
+use crate::extract::{Id, Input, ListRequest};
+use crate::openapi::Operation;
+use crate::query;
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use watchpost_model::KeyId;
+use watchpost_model::key::{NewKey, SensorKey};
+use watchpost_pipeline::now;
+use watchpost_store::AuditEntry;
+
+const CREATE: &[Field] = &[
+    Field::required("name", Holds::Text, "What the key is for.", "edge-firewall-1"),
+    Field::optional(
+        "expires_in_days",
+        Holds::Number,
+        "Days until it stops working; never when left out.",
+        "365",
+    ),
+];
+
+pub(crate) fn routes(routes: &mut Routes) {
+    routes.add(
+        &["/api/v1/keys"],
+        Operation::get("listKeys", "Sensor keys", "List sensor keys")
+            .query(query::PAGES)
+            .answers::<PageView<KeyView>>(200, "A page of keys, without their secrets"),
+        list,
+    );
+    routes.add(
+        &["/api/v1/keys"],
+        Operation::post("createKey", "Sensor keys", "Make a sensor key")
+            .about("The secret is in this answer and nowhere else: it can't be shown again.")
+            .body(CREATE)
+            .answers::<NewKeyView>(201, "The new key with its secret"),
+        create,
+    );
+    routes.add(
+        &["/api/v1/keys/{id}"],
+        Operation::get("readKey", "Sensor keys", "Read a sensor key").answers::<KeyView>(200, "The key"),
+        read,
+    );
+    routes.add(
+        &["/api/v1/keys/{id}"],
+        Operation::delete("revokeKey", "Sensor keys", "Revoke a sensor key")
+            .about("It stops working at once and stays in the list.")
+            .says(204, "Revoked"),
+        revoke,
+    );
+}
+
+/// A sensor key, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyView {
+    id: i64,
+    /// What it is for.
+    name: String,
+    /// How the secret begins, to recognise it by.
+    prefix: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    #[schema(format = DateTime)]
+    revoked_at: Option<String>,
+    /// When it was last used, to the minute.
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+    /// Whether it opens anything now.
+    is_active: bool,
+}
+
+/// A sensor key that was just made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewKeyView {
+    #[serde(flatten)]
+    key: KeyView,
+    /// The secret: `Authorization: Bearer …` or `X-Api-Key`. Shown this once.
+    secret: String,
+}
+
+impl KeyView {
+    fn new(key: SensorKey) -> Self {
+        let text = |time: Option<watchpost_model::Timestamp>| time.map(|at| at.to_string());
+        Self {
+            is_active: key.works_at(now()),
+            id: key.id.get(),
+            name: key.name,
+            prefix: key.prefix,
+            created_at: key.created_at.to_string(),
+            expires_at: text(key.expires_at),
+            revoked_at: text(key.revoked_at),
+            last_used_at: text(key.last_used_at),
+        }
+    }
+}
+
+/// Makes a key; with its secret.
+async fn create_key(state: &AppState, new: NewKey, caller: Caller) -> Result<(SensorKey, String), ApiError> {
+    let (secret, prefix, hash) = generate_key();
+    let by = AuditEntry { at: now(), actor: caller.actor };
+    let expires_at = new.expires_in_days.map(|days| by.at.plus_seconds(days * 86_400));
+    let key = state.db.create_key(&new.name, &prefix, &hash, expires_at, &by).await?;
+    state.accounts.forget();
+    tracing::info!(key.id = key.id.get(), key.name = key.name, by = %by.actor, "sensor key created");
+    Ok((key, secret))
+}
+
+async fn list(
+    _: Administrator,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<PageView<KeyView>>, ApiError> {
+    let page = state.db.keys(asked.query.plain()?).await?;
+    PageView::new(page, &asked, KeyView::new).map(Json)
+}
+
+async fn create(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let fields = input.fields()?;
+    let new = NewKey::check(&fields.get("name"), &fields.get("expires_in_days"))?;
+    let (key, secret) = create_key(&state, new, caller).await?;
+    Ok((StatusCode::CREATED, Json(NewKeyView { key: KeyView::new(key), secret })).into_response())
+}
+
+async fn read(
+    _: Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<KeyId>,
+) -> Result<Json<KeyView>, ApiError> {
+    let key = state.db.key(id).await?.ok_or(ApiError::NotFound)?;
+    Ok(Json(KeyView::new(key)))
+}
+
+async fn revoke(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<KeyId>,
+) -> Result<StatusCode, ApiError> {
+    let by = AuditEntry { at: now(), actor: caller.actor };
+    let key = state.db.revoke_key(id, &by).await?;
+    state.accounts.forget();
+    tracing::info!(key.id = id.get(), key.name = key.name, by = %by.actor, "sensor key revoked");
+    Ok(StatusCode::NO_CONTENT)
+}

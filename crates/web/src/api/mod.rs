@@ -1,0 +1,35 @@
+//! The API's own tongue: one file per resource, each with its routes, its bodies and its answers.
+
+pub(crate) mod alerts;
+pub(crate) mod audit;
+pub(crate) mod auth;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod keys;
+pub(crate) mod page;
+pub(crate) mod users;
+
+/// The letter case in which severities and statuses are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// `CRITICAL`
+    Capitals,
+    /// `Critical`
+    Title,
+}
+
+impl Case {
+    pub(crate) fn severity(self, severity: watchpost_model::Severity) -> &'static str {
+        match self {
+            Self::Capitals => severity.as_str(),
+            Self::Title => severity.title(),
+        }
+    }
+
+    pub(crate) fn status(self, status: watchpost_model::Status) -> &'static str {
+        match self {
+            Self::Capitals => status.as_str(),
+            Self::Title => status.title(),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Users, for Admins.
+
+use crate::api::page::PageView;
+use crate::auth::guard::Administrator;
+use crate::auth::login;
+use crate::body::{Field, Holds, ROLES};
+use crate::error::{ApiError, choose_from};
+use crate::extract::{Id, Input, ListRequest, based_on};
+use crate::openapi::Operation;
+use crate::query;
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use watchpost_model::text::Given;
+use watchpost_model::user::{NewUser, UserChangeRequest, check_email, check_new_password, check_username};
+use watchpost_model::{Invalid, Role, User, UserId};
+use watchpost_pipeline::decode::Fields;
+
+const CREATE: &[Field] = &[
+    Field::required("username", Holds::Text, "The name to log in with, unique in any letter case.", "jane"),
+    Field::required("password", Holds::Secret, "At least 12 characters.", "correct horse battery"),
+    Field::optional("email", Holds::Text, "An address.", "jane@example.com"),
+    Field::optional("role", Holds::OneOf(ROLES), "What the user may do; ANALYST unless told.", "ANALYST"),
+];
+const CHANGE: &[Field] = &[
+    Field::optional("username", Holds::Text, "The name to log in with.", "jane"),
+    Field::optional(
+        "password",
+        Holds::Secret,
+        "A new password; ends all tokens and sessions.",
+        "correct horse battery",
+    ),
+    Field::optional("email", Holds::Text, "An address.", "jane@example.com"),
+    Field::optional("role", Holds::OneOf(ROLES), "What the user may do.", "RESPONDER"),
+    Field::optional("is_active", Holds::Flag, "Whether the user may log in.", "true"),
+    Field::optional(
+        "version",
+        Holds::Number,
+        "The version the change is based on. `If-Match` does the same.",
+        "1",
+    ),
+];
+const REPLACE: &[Field] = &[
+    Field::required("username", Holds::Text, "The name to log in with.", "jane"),
+    Field::optional(
+        "password",
+        Holds::Secret,
+        "A new password; ends all tokens and sessions.",
+        "correct horse battery",
+    ),
+    Field::optional("email", Holds::Text, "An address; none when left out.", "jane@example.com"),
+    Field::required("role", Holds::OneOf(ROLES), "What the user may do.", "RESPONDER"),
+    Field::optional("is_active", Holds::Flag, "Whether the user may log in; true when left out.", "true"),
+    Field::optional(
+        "version",
+        Holds::Number,
+        "The version the change is based on. `If-Match` does the same.",
+        "1",
+    ),
+];
+
+pub(crate) fn routes(routes: &mut Routes) {
+    const ALL: &[&str] = &["/api/v1/users", "/api/users"];
+    const ONE: &[&str] = &["/api/v1/users/{id}", "/api/users/{id}"];
+    routes.add(
+        ALL,
+        Operation::get("listUsers", "Users", "List users")
+            .query(query::PAGES)
+            .answers::<PageView<UserView>>(200, "A page of users"),
+        list,
+    );
+    routes.add(
+        ALL,
+        Operation::post("createUser", "Users", "Make a user")
+            .body(CREATE)
+            .answers::<UserView>(201, "The new user"),
+        create,
+    );
+    routes.add(
+        ONE,
+        Operation::get("readUser", "Users", "Read a user").answers::<UserView>(200, "The user"),
+        read,
+    );
+    let refused = "Somebody else changed it first, or it is the last active Admin";
+    routes.add(
+        ONE,
+        Operation::patch("changeUser", "Users", "Change some of a user")
+            .body(CHANGE)
+            .answers::<UserView>(200, "The user as it is now")
+            .says(409, refused),
+        change,
+    );
+    routes.add(
+        ONE,
+        Operation::put("replaceUser", "Users", "Change all of a user")
+            .about(
+                "What is left out goes back to what a new user has; the password stays unless one is given.",
+            )
+            .body(REPLACE)
+            .answers::<UserView>(200, "The user as it is now")
+            .says(409, refused),
+        replace,
+    );
+    routes.add(
+        ONE,
+        Operation::delete("deactivateUser", "Users", "Deactivate a user")
+            .about(
+                "The user stays known, so that what they did keeps its author, and can be activated again.",
+            )
+            .says(204, "Deactivated")
+            .says(409, "It is the last active Admin"),
+        remove,
+    );
+}
+
+/// A user. There is nothing secret in it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UserView {
+    id: i64,
+    username: String,
+    email: String,
+    role: &'static str,
+    /// Whether the user may log in.
+    is_active: bool,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    last_login: Option<String>,
+    version: i64,
+}
+
+impl UserView {
+    pub(crate) fn new(user: User) -> Self {
+        Self {
+            id: user.id.get(),
+            username: user.username,
+            email: user.email,
+            role: user.role.as_str(),
+            is_active: user.active,
+            created_at: user.created_at.to_string(),
+            last_login: user.last_login_at.map(|at| at.to_string()),
+            version: user.version,
+        }
+    }
+}
+
+async fn list(
+    _: Administrator,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<PageView<UserView>>, ApiError> {
+    let page = state.db.users(asked.query.plain()?).await?;
+    PageView::new(page, &asked, UserView::new).map(Json)
+}
+
+async fn read(
+    _: Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+) -> Result<Json<UserView>, ApiError> {
+    let found = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    Ok(Json(UserView::new(found.user)))
+}
+
+/// A role that was given; its choices are named when it is none.
+pub(crate) fn role_of(given: &Given<'_>) -> Result<Role, String> {
+    let text = given.required()?;
+    Role::parse(text).ok_or_else(|| choose_from(text, ROLES))
+}
+
+async fn create(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let fields = input.fields()?;
+    let role = fields.get("role").or(Given::Text(Role::Analyst.as_str().into()));
+    let new = NewUser::check(&fields.get("username"), &fields.get("password"), &fields.get("email"), &role)?;
+    let user = login::create_user(&state, new, caller.actor).await?;
+    Ok((StatusCode::CREATED, Json(UserView::new(user))).into_response())
+}
+
+/// Checks the fields of a change that are there.
+fn changes(fields: &Fields<'_>, username: &str) -> Result<UserChangeRequest, Invalid> {
+    let mut wrong = Invalid::new();
+    let mut change = UserChangeRequest::default();
+    let given = |name| match fields.get(name) {
+        Given::Missing => None,
+        given => Some(given),
+    };
+    if let Some(name) = given("username") {
+        change.username = wrong.take("username", check_username(&name));
+    }
+    if let Some(email) = given("email") {
+        change.email = wrong.take("email", check_email(&email));
+    }
+    if let Some(role) = given("role") {
+        change.role = wrong.take("role", role_of(&role));
+    }
+    if let Some(password) = given("password") {
+        let for_name = change.username.as_deref().unwrap_or(username);
+        change.password = wrong.take("password", check_new_password(&password, for_name));
+    }
+    change.active = wrong.take("is_active", fields.get("is_active").flag()).flatten();
+    wrong.into_result().map(|()| change)
+}
+
+async fn change(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Json<UserView>, ApiError> {
+    let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    let fields = input.fields()?;
+    let change = changes(&fields, &known.user.username)?;
+    let version = based_on(&headers, &fields)?;
+    login::change_user(&state, id, change, version, caller.actor).await.map(UserView::new).map(Json)
+}
+
+async fn replace(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Json<UserView>, ApiError> {
+    let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    let fields = input.fields()?;
+    let mut wrong = Invalid::new();
+    for name in ["username", "role"] {
+        wrong.take(name, fields.get(name).required());
+    }
+    wrong.into_result()?;
+    let mut change = changes(&fields, &known.user.username)?;
+    change.email.get_or_insert_default();
+    change.active.get_or_insert(true);
+    let version = based_on(&headers, &fields)?;
+    login::change_user(&state, id, change, version, caller.actor).await.map(UserView::new).map(Json)
+}
+
+async fn remove(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+) -> Result<StatusCode, ApiError> {
+    let change = UserChangeRequest { active: Some(false), ..UserChangeRequest::default() };
+    login::change_user(&state, id, change, None, caller.actor).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,165 @@
+//! Service C: title case, envelopes with `data`, and signing up.
+
+use crate::api::Case;
+use crate::api::alerts::{self, AlertView};
+use crate::api::events::{self, StoredEvent};
+use crate::api::page::{Links, links};
+use crate::auth::guard::{AlertChanger, AlertReader, Anyone, Sensor};
+use crate::auth::login::{self, NoSignUp};
+use crate::body::{Field, Holds};
+use crate::error::ApiError;
+use crate::extract::{Id, Input, ListRequest};
+use crate::openapi::Operation;
+use crate::query;
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use watchpost_model::{AlertId, Invalid};
+
+const SIGN_UP: &[Field] = &[
+    Field::required("username", Holds::Text, "The name to log in with.", "jane"),
+    Field::required("password", Holds::Secret, "At least 12 characters.", "correct horse battery"),
+    Field::optional("email", Holds::Text, "An address.", "jane@example.com"),
+    Field::optional("role", Holds::Text, "Only `Analyst`: other roles are given by an Admin.", "Analyst"),
+];
+
+pub(crate) fn routes(routes: &mut Routes) {
+    routes.add(
+        &["/v1/auth/signup"],
+        Operation::post("signUp", "Compatibility", "Sign up as an Analyst (service C)")
+            .about("The operator can switch it off.")
+            .body(SIGN_UP)
+            .answers::<SignUpAnswer>(201, "The account is made")
+            .answers::<SignUpAnswer>(400, "The name is taken, or something is missing or wrong")
+            .says(403, "Another role was asked for, or signing up is switched off"),
+        sign_up,
+    );
+    routes.add(
+        &["/v1/events/security_events"],
+        Operation::post("createSecurityEvent", "Compatibility", "Hand in an event (service C)")
+            .body(events::BODY)
+            .answers::<EventAnswer>(201, "The event is stored"),
+        create_event,
+    );
+    routes.add(
+        &["/v1/alerts/alerts"],
+        Operation::get("listAlertsInTitleCase", "Compatibility", "List alerts (service C)")
+            .query(query::ALERTS)
+            .answers::<AlertsAnswer>(200, "A page of alerts"),
+        list_alerts,
+    );
+    routes.add(
+        &["/v1/alerts/alerts/{id}"],
+        Operation::get("readAlertInTitleCase", "Compatibility", "Read an alert (service C)")
+            .answers::<AlertAnswer>(200, "The alert"),
+        read_alert,
+    );
+    routes.add(
+        &["/v1/alerts/alerts/{id}"],
+        Operation::patch("changeAlertInTitleCase", "Compatibility", "Change an alert's status (service C)")
+            .body(alerts::STATUS_BODY)
+            .answers::<AlertAnswer>(200, "The alert as it is now")
+            .says(409, "Somebody else changed it first"),
+        change_alert,
+    );
+}
+
+/// How a sign-up went.
+#[derive(Serialize, ToSchema)]
+struct SignUpAnswer {
+    /// Whether the account was made.
+    status: bool,
+    message: String,
+}
+
+/// An event as service C answers it.
+#[derive(Serialize, ToSchema)]
+struct EventAnswer {
+    success: bool,
+    data: StoredEvent,
+}
+
+/// An alert as service C answers it.
+#[derive(Serialize, ToSchema)]
+struct AlertAnswer {
+    success: bool,
+    data: AlertView,
+}
+
+/// A page of alerts as service C answers it.
+#[derive(Serialize, ToSchema)]
+struct AlertsAnswer {
+    status: bool,
+    data: Vec<AlertView>,
+    count: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    count_is_minimum: bool,
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+async fn sign_up(
+    Anyone(caller): Anyone,
+    State(state): State<AppState>,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let refused = |wrong: &Invalid| {
+        let message = wrong.fields().iter().map(|(name, said)| format!("{name}: {}", said.join(" ")));
+        let answer = SignUpAnswer { status: false, message: message.collect::<Vec<_>>().join(" ") };
+        (StatusCode::BAD_REQUEST, Json(answer)).into_response()
+    };
+    match login::sign_up(&state, &input.fields()?, &caller).await {
+        Ok(user) => {
+            let message = format!("User {} created successfully", user.username);
+            Ok((StatusCode::CREATED, Json(SignUpAnswer { status: true, message })).into_response())
+        }
+        Err(NoSignUp::Wrong(wrong)) => Ok(refused(&wrong)),
+        Err(NoSignUp::Refused(error)) => Err(error),
+    }
+}
+
+async fn create_event(
+    Sensor(caller): Sensor,
+    State(state): State<AppState>,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let data = events::ingest(&state, &input.fields()?, &caller, Case::Title).await?;
+    Ok((StatusCode::CREATED, Json(EventAnswer { success: true, data })).into_response())
+}
+
+async fn list_alerts(
+    _: AlertReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<AlertsAnswer>, ApiError> {
+    let (filter, page) = asked.query.alerts()?;
+    let page = state.db.alerts(&filter, page).await?;
+    let Links { count, count_is_minimum, next, previous } = links(&page, &asked)?;
+    let data = page.rows.into_iter().map(|alert| AlertView::new(alert, Case::Title)).collect();
+    Ok(Json(AlertsAnswer { status: true, data, count, count_is_minimum, next, previous }))
+}
+
+async fn read_alert(
+    _: AlertReader,
+    State(state): State<AppState>,
+    Id(id): Id<AlertId>,
+) -> Result<Json<AlertAnswer>, ApiError> {
+    let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
+    Ok(Json(AlertAnswer { success: true, data: AlertView::new(alert, Case::Title) }))
+}
+
+async fn change_alert(
+    AlertChanger(caller): AlertChanger,
+    State(state): State<AppState>,
+    Id(id): Id<AlertId>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Json<AlertAnswer>, ApiError> {
+    let alert = alerts::change_status(&state, id, &input.fields()?, &headers, &caller).await?;
+    Ok(Json(AlertAnswer { success: true, data: AlertView::new(alert, Case::Title) }))
+}

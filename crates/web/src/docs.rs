@@ -1,0 +1,105 @@
+//! The documentation: the OpenAPI document and two pages that show it, all from inside the binary.
+
+use crate::auth::guard::Anyone;
+use crate::error::ApiError;
+use crate::openapi::Operation;
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use flate2::read::GzDecoder;
+use std::io::Read;
+
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    packed: &'static [u8],
+}
+
+macro_rules! packed {
+    ($name:literal, $kind:literal) => {
+        Asset {
+            name: $name,
+            kind: $kind,
+            packed: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+        }
+    };
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+static ASSETS: [Asset; 3] = [
+    packed!("swagger-ui.css", "text/css; charset=utf-8"),
+    packed!("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+    packed!("redoc.js", "text/javascript; charset=utf-8"),
+];
+
+/// The two lines that start each page; scripts in the page itself aren't allowed.
+static STARTERS: [(&str, &str); 2] = [
+    ("swagger-start.js", include_str!("static/swagger-start.js")),
+    ("redoc-start.js", include_str!("static/redoc-start.js")),
+];
+
+/// Both pages style their elements from scripts; ReDoc searches in a worker that it makes itself.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
+);
+
+/// An hour: assets change only with the binary.
+const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+pub(crate) fn routes(routes: &mut Routes) {
+    routes.add(
+        &["/api/v1/schema", "/api/schema"],
+        Operation::get("readSchema", "Documentation", "This document").says(200, "OpenAPI 3.1 as JSON"),
+        schema,
+    );
+    routes.add(&["/api/docs", "/swagger"], Operation::page(Method::GET), swagger);
+    routes.add(&["/redoc"], Operation::page(Method::GET), redoc);
+    routes.add(&["/docs-assets/{name}"], Operation::page(Method::GET), asset);
+}
+
+async fn schema(_: Anyone, State(state): State<AppState>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], state.schema.clone()).into_response()
+}
+
+fn page(html: &'static str) -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response()
+}
+
+async fn swagger(_: Anyone) -> Response {
+    page(include_str!("templates/swagger.html"))
+}
+
+async fn redoc(_: Anyone) -> Response {
+    page(include_str!("templates/redoc.html"))
+}
+
+async fn asset(_: Anyone, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    if let Some((_, script)) = STARTERS.iter().find(|(starter, _)| *starter == name) {
+        return Ok(([(header::CONTENT_TYPE, SCRIPT)], *script).into_response());
+    }
+    let asset = ASSETS.iter().find(|asset| asset.name == name).ok_or(ApiError::NotFound)?;
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|accepted| accepted.to_str().ok());
+    let packed =
+        accepted.is_some_and(|accepted| accepted.split(',').any(|one| one.trim().starts_with("gzip")));
+    let mut response = match packed {
+        true => (StatusCode::OK, asset.packed).into_response(),
+        false => {
+            let mut content = Vec::new();
+            GzDecoder::new(asset.packed).read_to_end(&mut content).map_err(|_| ApiError::Internal)?;
+            content.into_response()
+        }
+    };
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.kind));
+    answer.insert(header::CACHE_CONTROL, CACHE);
+    answer.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if packed {
+        answer.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}

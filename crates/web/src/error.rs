@@ -1,0 +1,213 @@
+//! Every answer that says no. Field errors are `{"field": ["message", …]}`; everything else is
+//! `{"detail": "…", "code": "…"}`. What goes wrong inside is logged here, once, and not told.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::time::Duration;
+use utoipa::ToSchema;
+use watchpost_model::{Action, Invalid, invalid};
+use watchpost_pipeline::Refused;
+use watchpost_store::StoreError;
+
+/// When to try again after something that usually takes a moment.
+const SOON: Duration = Duration::from_secs(1);
+/// When to try again after something that usually takes somebody.
+const LATER: Duration = Duration::from_secs(5);
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// Fields are wrong.
+    Invalid(Invalid),
+    /// The body can't be read.
+    Malformed(String),
+    /// No credential, but one is needed.
+    NoCredential,
+    /// A token that isn't good (any more).
+    BadToken,
+    /// A key that isn't good (any more).
+    BadKey,
+    /// A wrong user name or password.
+    BadLogin,
+    /// The caller is known and may not.
+    NotAllowed(String),
+    /// There is no such thing.
+    NotFound,
+    /// There is no such page of the list.
+    NoSuchPage,
+    /// Somebody else was quicker, or it would break something; with what.
+    Conflict(&'static str, String),
+    /// The path doesn't do this.
+    WrongMethod(String),
+    /// The body is too large; with the limit in bytes.
+    TooLarge(usize),
+    /// The body's kind isn't one that is read here.
+    WrongMediaType(String),
+    /// The client stopped sending.
+    TooSlow,
+    /// Too many requests.
+    Throttled(Duration),
+    /// Not now.
+    Unavailable(&'static str, Duration),
+    /// It may have been done.
+    OutcomeUnknown,
+    /// Our fault; the reason is in the log.
+    Internal,
+}
+
+/// The body of an answer that says no.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// What is wrong, in words.
+    #[schema(example = "Not found.")]
+    pub(crate) detail: String,
+    /// What is wrong, for programs.
+    #[schema(example = "not_found")]
+    pub(crate) code: &'static str,
+}
+
+impl ApiError {
+    /// The caller lacks the permission for this.
+    pub(crate) fn needs(action: Action) -> Self {
+        Self::NotAllowed(format!(
+            "You do not have permission to perform this action. It needs {}.",
+            action.who()
+        ))
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    fn parts(&self) -> (StatusCode, &'static str, String) {
+        let (status, code, detail) = match self {
+            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "Some fields are wrong."),
+            Self::Malformed(reason) => return (StatusCode::BAD_REQUEST, "parse_error", reason.clone()),
+            Self::NoCredential => (
+                StatusCode::UNAUTHORIZED,
+                "not_authenticated",
+                "Authentication credentials were not provided.",
+            ),
+            Self::BadToken => {
+                (StatusCode::UNAUTHORIZED, "token_not_valid", "Given token not valid for any token type")
+            }
+            Self::BadKey => (StatusCode::UNAUTHORIZED, "key_not_valid", "The sensor key is not valid."),
+            Self::BadLogin => (
+                StatusCode::UNAUTHORIZED,
+                "no_active_account",
+                "No active account found with the given credentials",
+            ),
+            Self::NotAllowed(detail) => {
+                return (StatusCode::FORBIDDEN, "permission_denied", detail.clone());
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found."),
+            Self::NoSuchPage => (StatusCode::NOT_FOUND, "not_found", "Invalid page."),
+            Self::Conflict(code, detail) => return (StatusCode::CONFLICT, code, detail.clone()),
+            Self::WrongMethod(method) => {
+                let detail = format!("Method \"{method}\" not allowed.");
+                return (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+            }
+            Self::TooLarge(limit) => {
+                let detail = format!("The body is larger than {limit} bytes.");
+                return (StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
+            }
+            Self::WrongMediaType(found) => {
+                let detail = format!("Unsupported media type \"{found}\" in request.");
+                return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail);
+            }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "timeout", "The request did not arrive in time."),
+            Self::Throttled(wait) => {
+                let detail =
+                    format!("Request was throttled. Expected available in {} seconds.", seconds_up(*wait));
+                return (StatusCode::TOO_MANY_REQUESTS, "throttled", detail);
+            }
+            Self::Unavailable(detail, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", *detail),
+            Self::OutcomeUnknown => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "outcome_unknown",
+                "The database went away at the wrong moment: whether this was done is not known.",
+            ),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "error", "A server error occurred."),
+        };
+        (status, code, detail.to_owned())
+    }
+}
+
+fn seconds_up(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1) as u64
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code, detail) = self.parts();
+        let mut response = match &self {
+            Self::Invalid(wrong) => (status, Json(wrong.fields())).into_response(),
+            _ => (status, Json(Problem { detail, code })).into_response(),
+        };
+        let headers = response.headers_mut();
+        match &self {
+            Self::NoCredential | Self::BadToken | Self::BadKey | Self::BadLogin => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
+            }
+            Self::Throttled(wait) | Self::Unavailable(_, wait) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(*wait)));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(wrong: Invalid) -> Self {
+        Self::Invalid(wrong)
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Unavailable("Too many events are waiting to be stored.", SOON),
+            Refused::Unavailable => Self::Unavailable("Events can't be stored right now.", LATER),
+            Refused::OutcomeUnknown => Self::OutcomeUnknown,
+            Refused::Failed => Self::Internal,
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound,
+            StoreError::Conflict => {
+                Self::Conflict("conflict", "It was changed by somebody else in the meantime.".into())
+            }
+            StoreError::LastAdmin => Self::Conflict(
+                "last_admin",
+                "The last active Admin can't be removed, deactivated or demoted.".into(),
+            ),
+            StoreError::Taken(constraint) if constraint == "users_username_key" => {
+                Self::Invalid(Invalid::field("username", "A user with that username already exists."))
+            }
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "a request could not be done");
+                Self::Unavailable("The database is not available right now.", LATER)
+            }
+            StoreError::OutcomeUnknown(_) => {
+                tracing::warn!(%error, "the outcome of a request is unknown");
+                Self::OutcomeUnknown
+            }
+            _ => {
+                tracing::error!(%error, "a request failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// The message for a value that isn't one of the choices, naming them.
+pub(crate) fn choose_from(given: &str, choices: &[&str]) -> String {
+    format!("{} Choose one of: {}.", invalid::not_a_choice(given), choices.join(", "))
+}

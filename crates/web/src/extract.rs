@@ -1,0 +1,150 @@
+//! What handlers take from a request: bodies, ids in paths, query parameters.
+
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::AppState;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::str::FromStr;
+use watchpost_model::Invalid;
+use watchpost_pipeline::decode::{Fields, Format};
+
+/// A body that was read whole and whose kind is known.
+pub(crate) struct Input {
+    format: Format,
+    bytes: Bytes,
+}
+
+impl Input {
+    /// Its fields by name.
+    pub(crate) fn fields(&self) -> Result<Fields<'_>, ApiError> {
+        if self.bytes.is_empty() && self.format == Format::Json {
+            return Ok(Fields::default());
+        }
+        Fields::decode(self.format, &self.bytes).map_err(|error| match error.into_invalid() {
+            Ok(wrong) => ApiError::Invalid(wrong),
+            Err(reason) => ApiError::Malformed(reason),
+        })
+    }
+}
+
+impl FromRequest<AppState> for Input {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let format = format_of(request.headers(), request.body())?;
+        let bytes = read_body(request.into_body(), state.settings.max_body).await?;
+        Ok(Self { format, bytes })
+    }
+}
+
+fn format_of(headers: &HeaderMap, body: &Body) -> Result<Format, ApiError> {
+    let Some(named) = headers.get(header::CONTENT_TYPE) else {
+        // No body needs no kind.
+        return match body.is_end_stream() {
+            true => Ok(Format::Json),
+            false => Err(ApiError::WrongMediaType(String::new())),
+        };
+    };
+    let named = named.to_str().unwrap_or_default();
+    let kind = named.split(';').next().unwrap_or_default().trim();
+    match kind {
+        _ if kind.eq_ignore_ascii_case("application/json") => Ok(Format::Json),
+        _ if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Format::Form),
+        _ => Err(ApiError::WrongMediaType(kind.chars().take(100).collect())),
+    }
+}
+
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    // What says beforehand that it is too long is refused before it is read.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ApiError::TooLarge(limit));
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::TooLarge(limit)),
+        Err(error) if was_slow(error.as_ref()) => Err(ApiError::TooSlow),
+        Err(_) => Err(ApiError::Malformed("The body ended early.".into())),
+    }
+}
+
+fn was_slow(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The id in a path. One that can't be an id names nothing: 404.
+pub(crate) struct Id<T>(pub(crate) T);
+
+impl<T: FromStr + Send> FromRequestParts<AppState> for Id<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|_| ApiError::NotFound)?;
+        text.parse().map(Self).map_err(|_| ApiError::NotFound)
+    }
+}
+
+/// The path and query as the client wrote them, before anything was trimmed.
+#[derive(Clone)]
+pub(crate) struct Target(pub(crate) Uri);
+
+/// Everything that lists need: parameters, and where the request went.
+pub(crate) struct ListRequest {
+    pub(crate) query: Query,
+    /// Scheme, host and path; pages link to each other with it.
+    pub(crate) address: String,
+}
+
+impl FromRequestParts<AppState> for ListRequest {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let target = parts.extensions.get::<Target>().map_or(&parts.uri, |target| &target.0);
+        let query = Query::parse(target.query().unwrap_or_default())?;
+        let base = match &state.settings.public_url {
+            Some(url) => url.clone(),
+            None => format!("http://{}", host(parts)),
+        };
+        Ok(Self { query, address: format!("{base}{}", target.path()) })
+    }
+}
+
+/// The name the client called this server by.
+pub(crate) fn host(parts: &Parts) -> &str {
+    match parts.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// The version a change is based on: `If-Match`, or the field `version`; nothing when neither is given.
+pub(crate) fn based_on(headers: &HeaderMap, fields: &Fields<'_>) -> Result<Option<i64>, ApiError> {
+    use watchpost_model::text::Given;
+    let stated = match (headers.get(header::IF_MATCH), fields.get("version")) {
+        (Some(tag), _) => {
+            let tag = tag.to_str().unwrap_or_default().trim();
+            if tag == "*" {
+                return Ok(None);
+            }
+            tag.trim_start_matches("W/").trim_matches('"').to_owned()
+        }
+        (None, Given::Missing | Given::Null) => return Ok(None),
+        (None, given) => given.required().map_err(|m| Invalid::field("version", m))?.to_owned(),
+    };
+    match stated.parse() {
+        Ok(version) => Ok(Some(version)),
+        Err(_) => Err(Invalid::field("version", "A valid integer is required.").into()),
+    }
+}

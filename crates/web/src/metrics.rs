@@ -1,0 +1,63 @@
+//! What is counted about requests, and the page that shows all counters.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+use watchpost_pipeline::PipelineMetrics;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    status: &'static str,
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+pub(crate) struct WebMetrics {
+    registry: Registry,
+    requests: [Counter; 5],
+    seconds: Histogram,
+    pub(crate) throttled: Counter,
+}
+
+impl WebMetrics {
+    pub(crate) fn new(pipeline: &PipelineMetrics) -> Self {
+        let mut registry = Registry::default();
+        pipeline.register(&mut registry);
+        let family = Family::<Labels, Counter>::default();
+        let requests = CLASSES.map(|status| family.get_or_create(&Labels { status }).clone());
+        registry.register("watchpost_http_requests", "Requests answered, by class of status", family);
+        let seconds = Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0]);
+        registry.register_with_unit(
+            "watchpost_http_request",
+            "How long requests took",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        let throttled = Counter::default();
+        registry.register(
+            "watchpost_http_throttled",
+            "Requests refused for coming too fast",
+            throttled.clone(),
+        );
+        Self { registry, requests, seconds, throttled }
+    }
+
+    pub(crate) fn answered(&self, status: u16, took: Duration) {
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        self.requests[class].inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            // Writing to a string doesn't fail.
+            Err(_) => String::new(),
+        }
+    }
+}

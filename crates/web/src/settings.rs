@@ -1,0 +1,116 @@
+//! What the operator decides about HTTP.
+
+use std::fmt;
+
+/// So many requests in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests; also how many may come at once after a pause.
+    pub count: u32,
+    /// Seconds.
+    pub per_seconds: u32,
+}
+
+/// A rate for each class of caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Callers without a credential, by address.
+    pub anonymous: Rate,
+    /// Attempts to log in or sign up, by address.
+    pub login: Rate,
+    /// Each user.
+    pub user: Rate,
+    /// Each sensor key.
+    pub key: Rate,
+}
+
+/// Everything that can be set about the web side.
+#[derive(Clone)]
+pub struct Settings {
+    /// What tokens are signed with.
+    pub secret_key: String,
+    /// Names this server answers to; `*` is any, `.example.com` is that name and all below it.
+    pub allowed_hosts: Vec<String>,
+    /// The address people use, when it isn't the one a request came to.
+    pub public_url: Option<String>,
+    /// Whether people may sign up by themselves, as Analysts.
+    pub signup: bool,
+    /// What a scraper of metrics has to show; without it metrics are for this machine only.
+    pub metrics_token: Option<String>,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// Rates, or no throttling.
+    pub rates: Option<Rates>,
+}
+
+impl fmt::Debug for Settings {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("allowed_hosts", &self.allowed_hosts)
+            .field("public_url", &self.public_url)
+            .field("signup", &self.signup)
+            .field("max_body", &self.max_body)
+            .field("rates", &self.rates)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Whether people reach this server over TLS, as far as it knows.
+    pub fn secure(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// Whether this server answers to a name (without its port).
+    pub fn answers_to(&self, host: &str) -> bool {
+        let own = self.public_url.as_deref().and_then(host_of_url);
+        own.is_some_and(|own| own.eq_ignore_ascii_case(host))
+            || self.allowed_hosts.iter().any(|allowed| matches_host(allowed, host))
+    }
+}
+
+fn matches_host(allowed: &str, host: &str) -> bool {
+    match allowed.strip_prefix('.') {
+        _ if allowed == "*" => true,
+        None => allowed.eq_ignore_ascii_case(host),
+        Some(domain) => {
+            let below = host.len().checked_sub(domain.len()).and_then(|at| host.split_at_checked(at));
+            below.is_some_and(|(sub, end)| {
+                end.eq_ignore_ascii_case(domain) && (sub.is_empty() || sub.ends_with('.'))
+            })
+        }
+    }
+}
+
+fn host_of_url(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    Some(without_port(rest.split('/').next()?))
+}
+
+/// A host without its port; the brackets of an IPv6 address stay.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && !port.contains(']') => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_match_by_name_by_domain_or_all() {
+        assert!(matches_host("localhost", "LOCALHOST"));
+        assert!(!matches_host("localhost", "localhost.evil"));
+        assert!(matches_host(".example.com", "a.example.com"));
+        assert!(matches_host(".example.com", "example.com"));
+        assert!(!matches_host(".example.com", "badexample.com"));
+        assert!(!matches_host(".example.com", "é"));
+        assert!(matches_host("*", "anything"));
+        assert_eq!(without_port("[::1]:8000"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+        assert_eq!(without_port("localhost:80"), "localhost");
+    }
+}

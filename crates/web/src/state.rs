@@ -1,0 +1,66 @@
+//! What every handler can reach.
+
+use crate::auth::accounts::Accounts;
+use crate::auth::passwords::Passwords;
+use crate::auth::token::Tokens;
+use crate::console::Pages;
+use crate::metrics::WebMetrics;
+use crate::settings::Settings;
+use crate::throttle::Throttle;
+use axum::body::Bytes;
+use std::ops::Deref;
+use std::sync::Arc;
+use watchpost_pipeline::{Intake, PipelineMetrics};
+use watchpost_store::Db;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+/// See [`AppState`].
+pub struct Inner {
+    pub(crate) db: Db,
+    pub(crate) intake: Intake,
+    pub(crate) settings: Settings,
+    pub(crate) accounts: Accounts,
+    pub(crate) passwords: Passwords,
+    pub(crate) tokens: Tokens,
+    pub(crate) throttle: Throttle,
+    pub(crate) metrics: WebMetrics,
+    pub(crate) pages: Pages,
+    /// The OpenAPI document, ready to send.
+    pub(crate) schema: Bytes,
+}
+
+impl Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// Brings the parts together.
+    pub fn new(db: Db, intake: Intake, settings: Settings, pipeline: &PipelineMetrics) -> Self {
+        let schema = crate::openapi::document(&crate::routes::all()).into();
+        Self(Arc::new(Inner {
+            accounts: Accounts::new(db.clone()),
+            passwords: Passwords::new(),
+            tokens: Tokens::new(&settings.secret_key),
+            throttle: Throttle::new(settings.rates),
+            metrics: WebMetrics::new(pipeline),
+            pages: Pages::new(),
+            schema,
+            db,
+            intake,
+            settings,
+        }))
+    }
+
+    /// Keeps what is remembered about users and keys current with changes made elsewhere: on another node or at
+    /// the command line. Runs until it is dropped.
+    pub async fn watch_access(self) {
+        self.accounts.watch().await;
+    }
+}

@@ -1,0 +1,1 @@
+SwaggerUIBundle({ url: "/api/schema/", dom_id: "#swagger-ui", deepLinking: true, filter: true });
