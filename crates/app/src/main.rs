@@ -1,1 +1,5 @@
-fn main() {}
+//! The Watchpost server and its command line.
+
+fn main() -> std::process::ExitCode {
+    watchpost::main()
+}

@@ -19,7 +19,7 @@ mod settings;
 mod state;
 mod throttle;
 
-pub use auth::{generate_key, generate_password, hash_password};
+pub use auth::{generate_key, generate_password, hash_password, random_secret};
 pub use edge::{Edge, service};
 pub use settings::{Rate, Rates, Settings};
 pub use state::AppState;

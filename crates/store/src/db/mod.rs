@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
+use watchpost_model::Timestamp;
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -137,6 +138,16 @@ impl Db {
         };
         let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
         Ok(Health { version: row.text(0)?, step: self.applied_step().await? })
+    }
+
+    /// What time the database thinks it is.
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let sql = match self.engine() {
+            Engine::Sqlite => "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            Engine::Postgres => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        };
+        let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
+        Ok(Timestamp::from_micros(row.int(0)?))
     }
 
     /// Resolves when the disk failed under a write and the process has to stop; with the reason.

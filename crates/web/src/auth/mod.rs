@@ -8,4 +8,4 @@ pub(crate) mod secret;
 pub(crate) mod token;
 
 pub use passwords::hash_password;
-pub use secret::{generate_key, generate_password};
+pub use secret::{generate_key, generate_password, random_text as random_secret};

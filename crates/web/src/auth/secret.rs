@@ -13,7 +13,7 @@ const SHOWN_CHARS: usize = 10;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// Random text of so many characters, 5.95 bits each.
-pub(crate) fn random_text(chars: usize) -> String {
+pub fn random_text(chars: usize) -> String {
     let mut text = String::with_capacity(chars);
     let mut bytes = [0_u8; 64];
     while text.len() < chars {

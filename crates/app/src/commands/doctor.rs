@@ -1,0 +1,164 @@
+//! `watchpost doctor`: looks at everything an installation stands on and says what to do.
+
+use crate::config::Config;
+use crate::exit::{AppError, ExitStatus};
+use crate::printer::Printer;
+use crate::{Outcome, start};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use watchpost_pipeline::now;
+use watchpost_store::{Db, Location};
+
+/// A disk that takes longer to keep something makes every event wait for it.
+const SLOW_DISK: Duration = Duration::from_millis(100);
+/// What is written to try the disk.
+const TRIAL_BYTES: usize = 64 << 10;
+/// 2024-01-01: this software didn't exist before, so a clock that shows less is wrong.
+const OLDEST_SECOND: i64 = 1_704_067_200;
+/// A clock that differs more from the database's makes nodes disagree about when tokens end.
+const CLOCK_DIFFERENCE_SECONDS: i64 = 5;
+
+struct Finding {
+    what: &'static str,
+    good: bool,
+    said: String,
+    todo: String,
+}
+
+fn good(what: &'static str, said: impl Into<String>) -> Finding {
+    Finding { what, good: true, said: said.into(), todo: String::new() }
+}
+
+fn bad(what: &'static str, said: impl Into<String>, todo: impl Into<String>) -> Finding {
+    Finding { what, good: false, said: said.into(), todo: todo.into() }
+}
+
+pub(crate) fn command() -> Command {
+    Command::new("doctor")
+        .about("Check settings, database, disk and clock, and say what to do; exit code 8 when something is wrong")
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON object a line"))
+}
+
+pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
+    let mut findings = vec![good("settings", "every setting can be used")];
+    findings.extend(look_at_hosts(config));
+    findings.push(look_at_disk(&config.data_dir));
+    findings.push(look_at_clock());
+    match start::open(config).await {
+        Ok(db) => {
+            findings.extend(look_at_database(&db, config).await);
+            db.close().await;
+        }
+        Err(AppError { message, hint, .. }) => findings.push(bad("database", message, hint)),
+    }
+    for finding in &findings {
+        if asked.get_flag("json") {
+            let line = serde_json::json!({
+                "check": finding.what, "ok": finding.good, "said": finding.said, "todo": finding.todo
+            });
+            printer.data(line);
+        } else {
+            printer.data(format!(
+                "{} {}: {}",
+                if finding.good { "ok  " } else { "BAD " },
+                finding.what,
+                finding.said
+            ));
+            if !finding.todo.is_empty() {
+                printer.data(format!("     → {}", finding.todo));
+            }
+        }
+    }
+    let all_good = findings.iter().all(|finding| finding.good);
+    Ok(if all_good { ExitStatus::Ok } else { ExitStatus::Findings })
+}
+
+fn look_at_hosts(config: &Config) -> Option<Finding> {
+    let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let outside = !config.listen.starts_with("127.")
+        && !config.listen.starts_with("localhost")
+        && !config.listen.starts_with("[::1]");
+    let only_local = config.public_url.is_none() && config.allowed_hosts.iter().all(|host| local(host));
+    (outside && only_local).then(|| {
+        bad(
+            "names",
+            format!("the server listens on {} but answers to local names only", config.listen),
+            "add the name people use to ALLOWED_HOSTS, or set WATCHPOST_PUBLIC_URL",
+        )
+    })
+}
+
+fn look_at_disk(directory: &Path) -> Finding {
+    if !directory.is_dir() {
+        return good("disk", format!("{} will be made on the first start", directory.display()));
+    }
+    let path = directory.join(format!(".doctor-{}", std::process::id()));
+    let started = Instant::now();
+    let tried = std::fs::File::create(&path).and_then(|mut file| {
+        file.write_all(&vec![0; TRIAL_BYTES])?;
+        file.sync_all()
+    });
+    let took = started.elapsed();
+    std::fs::remove_file(&path).ok();
+    let took_ms = took.as_secs_f64() * 1000.0;
+    match tried {
+        Err(error) => bad(
+            "disk",
+            format!("{} can't be written: {error}", directory.display()),
+            "make room, or make it writable for this user",
+        ),
+        Ok(()) if took > SLOW_DISK => bad(
+            "disk",
+            format!("keeping 64 KiB took {took_ms:.0} ms"),
+            "events wait for the disk: use a faster one for the data directory",
+        ),
+        Ok(()) => good("disk", format!("keeping 64 KiB took {took_ms:.1} ms")),
+    }
+}
+
+fn look_at_clock() -> Finding {
+    let now = now();
+    match now.seconds() < OLDEST_SECOND {
+        true => bad("clock", format!("it shows {now}"), "set the clock, and have it set from the network"),
+        false => good("clock", format!("it shows {now}")),
+    }
+}
+
+async fn look_at_database(db: &Db, config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let place = match &config.location {
+        Location::Sqlite(path) => path.display().to_string(),
+        Location::Postgres(_) => "PostgreSQL".to_owned(),
+    };
+    match db.health().await {
+        Ok(health) => findings.push(good("database", format!("{place}: {}", health.version))),
+        Err(error) => {
+            findings.push(bad("database", error.to_string(), "check that it runs and can be reached"))
+        }
+    }
+    match db.pending_migrations().await {
+        Ok(pending) if pending.is_empty() => findings.push(good("migrations", "the database is up to date")),
+        Ok(pending) => findings.push(bad(
+            "migrations",
+            format!("{} step(s) are missing", pending.len()),
+            "run `watchpost migrate`, or start the server",
+        )),
+        Err(error) => {
+            findings.push(bad("migrations", error.to_string(), "install the Watchpost that wrote it"))
+        }
+    }
+    if let Ok(theirs) = db.clock().await {
+        let difference = (theirs.seconds() - now().seconds()).abs();
+        findings.push(match difference > CLOCK_DIFFERENCE_SECONDS {
+            true => bad(
+                "database clock",
+                format!("it differs by {difference} s from this machine's"),
+                "have both set from the network",
+            ),
+            false => good("database clock", "it agrees with this machine's"),
+        });
+    }
+    findings
+}

@@ -1,0 +1,257 @@
+//! Settings as the types they stand for; everything that is wrong is said at once.
+
+use crate::exit::{AppError, ExitStatus};
+use crate::settings::{Origin, Settings};
+use std::path::PathBuf;
+use watchpost_store::{Location, PostgresOptions};
+use watchpost_web::{Rate, Rates};
+
+/// Everything the operator decides.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) listen: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) location: Location,
+    pub(crate) secret_key: Option<String>,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) admin_username: String,
+    pub(crate) admin_password: Option<String>,
+    pub(crate) signup: bool,
+    pub(crate) rates: Option<Rates>,
+    pub(crate) metrics_token: Option<String>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_body: usize,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// Yes or no, in any of the ways people write it.
+pub(crate) fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn rate(text: &str) -> Option<Rate> {
+    let (count, unit) = text.split_once('/')?;
+    let per_seconds = match unit.trim().to_ascii_lowercase().as_str() {
+        "s" | "sec" | "second" => 1,
+        "m" | "min" | "minute" => 60,
+        "h" | "hour" => 3_600,
+        "d" | "day" => 86_400,
+        _ => return None,
+    };
+    let count = count.trim().parse().ok().filter(|count| (1..=100_000_000).contains(count))?;
+    Some(Rate { count, per_seconds })
+}
+
+fn size(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim();
+    let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 1_024)
+}
+
+fn public_url(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let good = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c));
+    good.then(|| text.to_owned())
+}
+
+/// Reads settings and collects what is wrong with them.
+struct Reader<'a> {
+    settings: &'a Settings,
+    wrong: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &'static str) -> Option<String> {
+        Some(self.settings.get(name).0.to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn read<T>(&mut self, name: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (value, origin) = self.settings.get(name);
+        let found = read(value);
+        if found.is_none() {
+            let shown = if is_secret(name) { "its value".to_owned() } else { format!("{value:?}") };
+            self.wrong.push(format!("{name} ({}): {shown} can't be used; {wanted}", origin.name()));
+        }
+        found
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    crate::settings::SETTINGS.iter().any(|setting| setting.name == name && setting.secret)
+}
+
+const ON_OFF: &str = "write on or off";
+const RATE: &str = "write a number and s, m, h or d, such as 120/m";
+
+impl Config {
+    /// Understands the settings, or says everything that is wrong with them.
+    pub(crate) fn from(settings: &Settings) -> Result<Self, AppError> {
+        let mut reader = Reader { settings, wrong: Vec::new() };
+        let optional = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+        let secret_key = reader.read("SECRET_KEY", "32 characters or more are needed", |text| {
+            (text.is_empty() || text.chars().count() >= 32).then(|| optional(text))
+        });
+        let url = reader.read(
+            "WATCHPOST_PUBLIC_URL",
+            "write https://name or http://name:port, without a path",
+            |text| {
+                if text.is_empty() { Some(None) } else { public_url(text).map(Some) }
+            },
+        );
+        let listen = reader.read("WATCHPOST_LISTEN", "write address:port, such as 127.0.0.1:8000", |text| {
+            let (host, port) = text.rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
+        });
+        let connections =
+            reader.read("WATCHPOST_DATABASE_CONNECTIONS", "write a number from 2 to 100", |text| {
+                text.parse::<usize>().ok().filter(|n| (2..=100).contains(n))
+            });
+        let signup = reader.read("WATCHPOST_SIGNUP", ON_OFF, flag);
+        reader.read("DEBUG", "write true or false", flag);
+        let rates = read_rates(&mut reader);
+        let max_connections =
+            reader.read("WATCHPOST_MAX_CONNECTIONS", "write a number from 1 to 1000000", |text| {
+                text.parse::<usize>().ok().filter(|n| (1..=1_000_000).contains(n))
+            });
+        let max_body =
+            reader.read("WATCHPOST_MAX_BODY", "write a size such as 512KiB or 4MiB, at least 1KiB", size);
+        let log_format = reader.read("WATCHPOST_LOG_FORMAT", "write auto, human or json", |text| match text
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "auto" => Some(LogFormat::Auto),
+            "human" => Some(LogFormat::Human),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        let log = reader.read("WATCHPOST_LOG", "write error, warn, info, debug, trace or a filter", |text| {
+            tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned())
+        });
+        let data_dir = PathBuf::from(reader.text("WATCHPOST_DATA_DIR").unwrap_or_else(|| ".".into()));
+        let authority = reader.text("WATCHPOST_DATABASE_CA").map(PathBuf::from);
+        let location =
+            reader.read("DATABASE_URL", "write sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME", |url| {
+                let connections = connections.unwrap_or(2);
+                location(url, &data_dir, authority.clone(), connections)
+            });
+        let hosts = reader.text("ALLOWED_HOSTS").unwrap_or_default();
+        let hosts =
+            hosts.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
+        let (admin_username, admin_password) =
+            (reader.text("WATCHPOST_ADMIN_USERNAME"), reader.text("WATCHPOST_ADMIN_PASSWORD"));
+        let metrics_token = reader.text("WATCHPOST_METRICS_TOKEN");
+        let wrong = reader.wrong;
+        let complete = || {
+            Some(Self {
+                listen: listen?,
+                data_dir,
+                location: location?,
+                secret_key: secret_key?,
+                allowed_hosts: hosts,
+                public_url: url?,
+                admin_username: admin_username.unwrap_or_else(|| "admin".into()),
+                admin_password,
+                signup: signup?,
+                rates: rates?,
+                metrics_token,
+                max_connections: max_connections?,
+                max_body: max_body?,
+                log: log?,
+                log_format: log_format?,
+            })
+        };
+        complete().filter(|_| wrong.is_empty()).ok_or_else(|| {
+            AppError::new(
+                ExitStatus::Setting,
+                wrong.join("\nerror: "),
+                "`watchpost settings` shows the settings in force",
+            )
+        })
+    }
+}
+
+fn read_rates(reader: &mut Reader<'_>) -> Option<Option<Rates>> {
+    let on = reader.read("WATCHPOST_THROTTLE", ON_OFF, flag);
+    let anonymous = reader.read("WATCHPOST_RATE_ANONYMOUS", RATE, rate);
+    let login = reader.read("WATCHPOST_RATE_LOGIN", RATE, rate);
+    let user = reader.read("WATCHPOST_RATE_USER", RATE, rate);
+    let key = reader.read("WATCHPOST_RATE_KEY", RATE, rate);
+    let rates = Rates { anonymous: anonymous?, login: login?, user: user?, key: key? };
+    Some(on?.then_some(rates))
+}
+
+fn location(
+    url: &str,
+    data_dir: &std::path::Path,
+    authority: Option<PathBuf>,
+    connections: usize,
+) -> Option<Location> {
+    if url.is_empty() {
+        return Some(Location::Sqlite(data_dir.join("watchpost.db")));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Some(Location::Postgres(PostgresOptions { url: url.to_owned(), authority, connections }));
+    }
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
+    (!path.is_empty()).then(|| Location::Sqlite(path.into()))
+}
+
+/// The value to show for a setting.
+pub(crate) fn shown(name: &str, value: &str, origin: Origin) -> String {
+    if is_secret(name) {
+        return if value.is_empty() { "(not set)".into() } else { "(set)".into() };
+    }
+    // The address of a database holds its password.
+    match (name, value.split_once("://"), origin) {
+        ("DATABASE_URL", Some((scheme, rest)), _) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://…@{host}"),
+            None => value.to_owned(),
+        },
+        _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_sizes_and_addresses_are_understood() {
+        assert_eq!(rate("120/m"), Some(Rate { count: 120, per_seconds: 60 }));
+        assert_eq!(rate("5/hour"), Some(Rate { count: 5, per_seconds: 3_600 }));
+        assert!(["0/m", "x/m", "5", "5/y", "-1/s"].iter().all(|wrong| rate(wrong).is_none()));
+        assert_eq!(size("1MiB"), Some(1 << 20));
+        assert_eq!(size("2048"), Some(2_048));
+        assert!(["", "1", "x", "1TB", "99999999999GiB"].iter().all(|wrong| size(wrong).is_none()));
+        assert_eq!(public_url("https://a.example/"), Some("https://a.example".into()));
+        assert!(["a.example", "https://a/b", "ftp://a", "https://"].iter().all(|w| public_url(w).is_none()));
+    }
+
+    #[test]
+    fn the_password_in_an_address_is_not_shown() {
+        let text = shown("DATABASE_URL", "postgres://u:p@ss@h/db", Origin::Environment);
+        assert_eq!(text, "postgres://…@h/db");
+        assert_eq!(shown("SECRET_KEY", "x", Origin::Flag), "(set)");
+    }
+}

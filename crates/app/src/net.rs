@@ -1,0 +1,174 @@
+//! The accept loop. `axum::serve` has no time limit for headers and no limit of connections; this has.
+
+use axum::body::{Body, HttpBody};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct NetLimits {
+    /// Open at once; more wait in the listener's queue.
+    pub connections: usize,
+    /// Until the headers of a request are there; also how long a connection may idle between requests.
+    pub header_time: Duration,
+    /// Between two pieces of a body.
+    pub body_pause: Duration,
+    /// Memory for the headers of one request, in bytes.
+    pub header_bytes: usize,
+    /// Headers in one request.
+    pub headers: usize,
+    /// How long requests under way may take when the server stops.
+    pub farewell: Duration,
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            header_time: Duration::from_secs(10),
+            body_pause: Duration::from_secs(30),
+            // A long address and a token fit several times.
+            header_bytes: 32 << 10,
+            headers: 100,
+            farewell: Duration::from_secs(10),
+        }
+    }
+}
+
+/// After an error that a moment may heal, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Takes connections until told to stop, then lets requests under way finish.
+pub async fn accept<S>(
+    listener: TcpListener,
+    service: S,
+    limits: NetLimits,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await.ok();
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            next = next => next,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = connection(stream, peer, service.clone(), limits);
+                let watched = graceful.watch(connection);
+                tokio::spawn(async move {
+                    if let Err(error) = watched.await {
+                        tracing::debug!(%error, %peer, "a connection ended early");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.farewell, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests that took too long were cut off");
+    }
+    Ok(())
+}
+
+fn connection<S>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: S,
+    limits: NetLimits,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>,
+>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    stream.set_nodelay(true).ok();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(Paced { body, pause: limits.body_pause, deadline: None }),
+        });
+        request.extensions_mut().insert(ConnectInfo(peer));
+        service.clone().call(request)
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(limits.header_bytes)
+        .max_headers(limits.headers)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service)
+}
+
+/// A body that has to go on arriving.
+struct Paced {
+    body: Incoming,
+    pause: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpBody for Paced {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            if let Some(deadline) = &mut this.deadline {
+                deadline.as_mut().reset(Instant::now() + this.pause);
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
+        }
+        // Most bodies are there when they are asked for and never need a timer.
+        let pause = this.pause;
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        match deadline.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,166 @@
+//! `watchpost serve`: puts the parts together and runs until told to stop.
+
+use crate::Outcome;
+use crate::config::Config;
+use crate::exit::{AppError, ExitStatus};
+use crate::net::{NetLimits, accept};
+use crate::printer::Printer;
+use crate::start;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use watchpost_model::text::Given;
+use watchpost_model::user::{check_new_password, check_username};
+use watchpost_model::{Actor, Role};
+use watchpost_pipeline::{Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
+use watchpost_store::{AuditEntry, Db, StoreError};
+use watchpost_web::{AppState, Settings, generate_password, hash_password, service};
+
+/// Connections that the system may hold ready while all places are taken.
+const BACKLOG: u32 = 1_024;
+/// How long what waits in the intake may take to be written when the server stops.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// Runs the server.
+pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
+    start::data_dir(config)?;
+    let _lock = start::lock(config)?;
+    let secret_key = start::secret_key(config)?;
+    let db = start::open(config).await?;
+    let applied = db.migrate(now()).await?;
+    if !applied.is_empty() {
+        tracing::info!(steps = applied.len(), "the database is up to date now");
+    }
+    let listener = listen(&config.listen).await?;
+    let address = listener.local_addr().map_err(AppError::failed)?;
+    let first_password = first_admin(&db, config).await?;
+    greet(config, printer, address, first_password.as_deref());
+
+    let metrics = PipelineMetrics::default();
+    let (intake, queue) = intake(Limits::default(), metrics.clone());
+    let writing = tokio::spawn(commit_loop(db.clone(), queue));
+    let settings = Settings {
+        secret_key,
+        allowed_hosts: config.allowed_hosts.clone(),
+        public_url: config.public_url.clone(),
+        signup: config.signup,
+        metrics_token: config.metrics_token.clone(),
+        max_body: config.max_body,
+        rates: config.rates,
+    };
+    let state = AppState::new(db.clone(), intake, settings, &metrics);
+    let background = [tokio::spawn(state.clone().watch_access()), tokio::spawn(upkeep(db.clone()))];
+    let limits = NetLimits { connections: config.max_connections, ..NetLimits::default() };
+    let outcome = tokio::select! {
+        outcome = accept(listener, service(state), limits, stopped()) => outcome.map_err(AppError::failed),
+        // Going on could acknowledge what the disk doesn't keep: stop, and let the supervisor start us again.
+        reason = db.disk_failed() => Err(StoreError::DiskFailed(reason).into()),
+    };
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+    for task in background {
+        task.await.ok();
+    }
+    // The last intake went with the service and its requests: the loop writes what waits and ends.
+    if tokio::time::timeout(FAREWELL, writing).await.is_err() {
+        tracing::error!(
+            "some events that were waiting could not be written in time; their senders were not told yes"
+        );
+    }
+    db.close().await;
+    tracing::info!("stopped");
+    outcome
+}
+
+async fn listen(wanted: &str) -> Outcome<TcpListener> {
+    let cant = |error: std::io::Error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program has that port; stop it, or choose another with --listen"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; choose another with --listen"
+            }
+            _ => "choose an address of this machine with --listen",
+        };
+        AppError::new(ExitStatus::CantListen, format!("can't listen on {wanted}: {error}"), hint)
+    };
+    let found = tokio::net::lookup_host(wanted).await.map_err(cant)?.next();
+    let address = found.ok_or_else(|| cant(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(cant)?;
+    // A restart needn't wait for connections of the last run to be forgotten. On Windows it means something else.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true).map_err(cant)?;
+    socket.bind(address).map_err(cant)?;
+    socket.listen(BACKLOG).map_err(cant)
+}
+
+/// Makes the first Admin on an empty database; the password, when it was generated.
+async fn first_admin(db: &Db, config: &Config) -> Outcome<Option<String>> {
+    if db.has_users().await? {
+        return Ok(None);
+    }
+    let unusable = |name: &str, why: String| {
+        AppError::new(
+            ExitStatus::Setting,
+            format!("{name} can't be used: {why}"),
+            "change it and start again",
+        )
+    };
+    let username = check_username(&Given::Text(config.admin_username.as_str().into()))
+        .map_err(|why| unusable("WATCHPOST_ADMIN_USERNAME", why))?;
+    let (password, generated) = match &config.admin_password {
+        Some(password) => (password.clone(), false),
+        None => (generate_password(), true),
+    };
+    check_new_password(&Given::Text(password.as_str().into()), &username)
+        .map_err(|why| unusable("WATCHPOST_ADMIN_PASSWORD", why))?;
+    let to_hash = password.clone();
+    let hash =
+        tokio::task::spawn_blocking(move || hash_password(&to_hash)).await.map_err(AppError::failed)?;
+    let by = AuditEntry { at: now(), actor: Actor::Watchpost };
+    match db.create_user(&username, "", Role::Admin, hash, &by).await {
+        Ok(_) => Ok(generated.then_some(password)),
+        // Another node was quicker.
+        Err(StoreError::Taken(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn greet(config: &Config, printer: &Printer, address: SocketAddr, first_password: Option<&str>) {
+    let shown = match address.ip().is_unspecified() {
+        true => format!("http://localhost:{}", address.port()),
+        false => format!("http://{address}"),
+    };
+    let url = config.public_url.clone().unwrap_or(shown);
+    printer.say(format!("Watchpost {} is ready: {url}", env!("CARGO_PKG_VERSION")));
+    printer.say(format!("API documentation: {url}/api/docs/"));
+    if let Some(password) = first_password {
+        printer.say(format!(
+            "\nLog in as {} with the password {password}\nIt is shown this once; `watchpost user reset-password {}` makes a new one.\n",
+            config.admin_username, config.admin_username
+        ));
+    } else {
+        printer.say("Forgot the password? `watchpost user reset-password NAME`");
+    }
+}
+
+/// Resolves when somebody wants the server to stop.
+fn stopped() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = terminate => {}
+        }
+        tracing::info!("stopping: finishing what is under way");
+    }
+}
