@@ -1,1 +1,121 @@
-fn main() {}
+//! The commands that developers run: `cargo xtask help`.
+
+mod cluster;
+mod docs;
+mod talk;
+mod tools;
+
+use anyhow::{Context, Result, bail};
+use cluster::Cluster;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+use talk::say;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [-- ARGS]      install or name what the tests need, then run all of them (ARGS go to cargo test)
+  ci                  format, lints, documentation, licences, then all tests: what .ci/run does
+  bench [-- ARGS]     build for release and run the side-by-side benchmark (ARGS go to it; --help lists them)
+  postgres [-- CMD]   run CMD with a throw-away PostgreSQL in WATCHPOST_TEST_POSTGRES
+  docs [--check]      write the table of settings into docs/operations.md, or fail when it isn't current
+  help                this text";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<OsString> = arguments.filter(|argument| argument != "--").collect();
+    let done = match command.to_str() {
+        Some("test") => test(&rest),
+        Some("ci") => ci(),
+        Some("bench") => bench(&rest),
+        Some("postgres") => postgres(&rest),
+        Some("docs") => docs::settings(&root(), rest.iter().any(|argument| argument == "--check")),
+        Some("" | "help" | "--help" | "-h") => {
+            say(HELP);
+            Ok(())
+        }
+        _ => Err(anyhow::anyhow!("there is no command {}; `cargo xtask help` lists them", command.display())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the project").to_owned()
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("can't start {shown}"))?;
+    if !status.success() {
+        bail!("{shown} failed ({status})");
+    }
+    Ok(())
+}
+
+fn test(arguments: &[OsString]) -> Result<()> {
+    let tools = tools::find_or_install()?;
+    let cluster = Cluster::start(&tools.postgres)?;
+    let mut command = cargo();
+    command.args(["test", "--workspace"]).args(arguments);
+    command
+        .env("WATCHPOST_TEST_POSTGRES", cluster.url())
+        .env("WATCHPOST_TEST_CHROMIUM", &tools.chromium)
+        .env("WATCHPOST_TEST_CHROMEDRIVER", &tools.chromedriver);
+    run(&mut command)
+}
+
+fn ci() -> Result<()> {
+    let step = |name: &str, command: &mut Command| {
+        let started = Instant::now();
+        say(&format!("== {name}"));
+        run(command)?;
+        say(&format!("== {name}: {} s", started.elapsed().as_secs()));
+        Ok::<(), anyhow::Error>(())
+    };
+    step("format", cargo().args(["fmt", "--all", "--check"]))?;
+    step("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut doc = cargo();
+    step("documentation", doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    if cargo().args(["deny", "--version"]).output().is_ok_and(|found| !found.status.success()) {
+        step("installing cargo-deny", cargo().args(["install", "cargo-deny", "--locked"]))?;
+    }
+    step("licences, bans, sources", cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
+    say("== table of settings");
+    docs::settings(&root(), true)?;
+    // Last, so that the summaries of the tests end the output.
+    test(&["--no-fail-fast".into()])
+}
+
+fn bench(arguments: &[OsString]) -> Result<()> {
+    let postgres = tools::find_or_install_postgres()?;
+    run(cargo().args(["build", "--release", "-p", "watchpost", "-p", "watchpost-bench"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let built = target.join("release");
+    let cluster = Cluster::start(&postgres)?;
+    let mut command = Command::new(built.join("watchpost-bench"));
+    command.args(arguments).current_dir(root());
+    run(command.env("WATCHPOST_TEST_POSTGRES", cluster.url()).env("WATCHPOST_BIN", built.join("watchpost")))
+}
+
+fn postgres(command: &[OsString]) -> Result<()> {
+    let Some((program, arguments)) = command.split_first() else {
+        bail!("name a command to run, such as: cargo xtask postgres -- cargo test -p watchpost-store");
+    };
+    let cluster = Cluster::start(&tools::find_or_install_postgres()?)?;
+    run(Command::new(program).args(arguments).env("WATCHPOST_TEST_POSTGRES", cluster.url()))
+}

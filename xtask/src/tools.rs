@@ -1,0 +1,104 @@
+//! What the tests need and cargo doesn't bring: PostgreSQL and a browser. Installed when that is possible, named
+//! when it isn't; never skipped.
+
+use crate::talk::say;
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The oldest PostgreSQL the tests are for.
+const OLDEST_POSTGRES: u32 = 15;
+
+/// Where the tools are.
+pub(crate) struct Tools {
+    /// The folder of `initdb` and `pg_ctl`.
+    pub(crate) postgres: PathBuf,
+    pub(crate) chromium: PathBuf,
+    pub(crate) chromedriver: PathBuf,
+}
+
+struct Need {
+    what: &'static str,
+    /// Its package on Debian.
+    package: &'static str,
+    find: fn() -> Option<PathBuf>,
+}
+
+const POSTGRES: Need =
+    Need { what: "PostgreSQL 15 or later (server)", package: "postgresql", find: find_postgres };
+const CHROMIUM: Need = Need {
+    what: "Chromium",
+    package: "chromium",
+    find: || on_path(&["chromium", "chromium-browser", "google-chrome"]),
+};
+const CHROMEDRIVER: Need =
+    Need { what: "ChromeDriver", package: "chromium-driver", find: || on_path(&["chromedriver"]) };
+
+/// All tools, installed if need be.
+pub(crate) fn find_or_install() -> Result<Tools> {
+    let [postgres, chromium, chromedriver] = provide([POSTGRES, CHROMIUM, CHROMEDRIVER])?;
+    Ok(Tools { postgres, chromium, chromedriver })
+}
+
+/// Only what needs no browser.
+pub(crate) fn find_or_install_postgres() -> Result<PathBuf> {
+    let [postgres] = provide([POSTGRES])?;
+    Ok(postgres)
+}
+
+fn provide<const N: usize>(needs: [Need; N]) -> Result<[PathBuf; N]> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| (need.find)().is_none()).collect();
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    let found: Vec<PathBuf> = needs.iter().filter_map(|need| (need.find)()).collect();
+    found.try_into().map_err(|_| anyhow::anyhow!("what was installed can't be found"))
+}
+
+fn install(missing: &[&Need]) -> Result<()> {
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    let names: Vec<_> = missing.iter().map(|need| need.what).collect();
+    let by_hand = format!("sudo apt-get install -y {}", packages.join(" "));
+    if !is_root() || on_path(&["apt-get"]).is_none() {
+        bail!("the tests need {}; run: {by_hand}", names.join(", "));
+    }
+    say(&format!("installing {}", packages.join(" ")));
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let wanted: Vec<&str> =
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
+    if !apt(&["update"]) || !apt(&wanted) {
+        bail!("installing {} failed; run: {by_hand}", names.join(", "));
+    }
+    Ok(())
+}
+
+/// Whether this process may install packages and change users.
+pub(crate) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+fn on_path(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    names.iter().find_map(|name| directories.iter().map(|dir| dir.join(name)).find(|file| file.is_file()))
+}
+
+fn find_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter(|(version, bin)| *version >= OLDEST_POSTGRES && has_server(bin))
+        .collect();
+    versions.sort();
+    let packaged = versions.pop().map(|(_, bin)| bin);
+    packaged.or_else(|| on_path(&["initdb"])?.parent().map(Path::to_owned).filter(|bin| has_server(bin)))
+}
+
+fn has_server(bin: &Path) -> bool {
+    ["initdb", "pg_ctl", "postgres"].iter().all(|program| bin.join(program).is_file())
+}
