@@ -51,7 +51,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Guard {
     // A second call, as in tests within one process, keeps the first log.
     let _ = match human {
         true => builder.with_target(false).with_ansi(stderr().is_terminal()).try_init(),
-        false => builder.json().flatten_event(true).try_init(),
+        false => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

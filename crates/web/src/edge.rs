@@ -119,9 +119,7 @@ fn check(request: &Request<Body>, state: &AppState) -> Option<ApiError> {
         return None;
     }
     let shown: String = host.chars().filter(|c| !c.is_control()).take(253).collect();
-    Some(ApiError::Malformed(format!(
-        "This server doesn't answer to the name \"{shown}\". Its operator can add it to ALLOWED_HOSTS."
-    )))
+    Some(ApiError::WrongHost(shown))
 }
 
 fn without_slash(path: &str) -> &str {

@@ -23,6 +23,8 @@ pub(crate) enum ApiError {
     Invalid(Invalid),
     /// The body can't be read.
     Malformed(String),
+    /// A name this server doesn't answer to.
+    WrongHost(String),
     /// No credential, but one is needed.
     NoCredential,
     /// A token that isn't good (any more).
@@ -85,6 +87,12 @@ impl ApiError {
         let (status, code, detail) = match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "Some fields are wrong."),
             Self::Malformed(reason) => return (StatusCode::BAD_REQUEST, "parse_error", reason.clone()),
+            Self::WrongHost(host) => {
+                let detail = format!(
+                    "This server doesn't answer to the name \"{host}\". Its operator can add it to ALLOWED_HOSTS."
+                );
+                return (StatusCode::BAD_REQUEST, "wrong_host", detail);
+            }
             Self::NoCredential => (
                 StatusCode::UNAUTHORIZED,
                 "not_authenticated",

@@ -3,7 +3,6 @@
 use crate::auth::accounts::Accounts;
 use crate::auth::passwords::Passwords;
 use crate::auth::token::Tokens;
-use crate::console::Pages;
 use crate::metrics::WebMetrics;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
@@ -27,7 +26,6 @@ pub struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) throttle: Throttle,
     pub(crate) metrics: WebMetrics,
-    pub(crate) pages: Pages,
     /// The OpenAPI document, ready to send.
     pub(crate) schema: Bytes,
 }
@@ -43,6 +41,7 @@ impl Deref for AppState {
 impl AppState {
     /// Brings the parts together.
     pub fn new(db: Db, intake: Intake, settings: Settings, pipeline: &PipelineMetrics) -> Self {
+        crate::console::prepare();
         let schema = crate::openapi::document(&crate::routes::all()).into();
         Self(Arc::new(Inner {
             accounts: Accounts::new(db.clone()),
@@ -50,7 +49,6 @@ impl AppState {
             tokens: Tokens::new(&settings.secret_key),
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
-            pages: Pages::new(),
             schema,
             db,
             intake,

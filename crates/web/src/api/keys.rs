@@ -108,9 +108,13 @@ impl KeyView {
 }
 
 /// Makes a key; with its secret.
-async fn create_key(state: &AppState, new: NewKey, caller: Caller) -> Result<(SensorKey, String), ApiError> {
+pub(crate) async fn create_key(
+    state: &AppState,
+    new: NewKey,
+    caller: &Caller,
+) -> Result<(SensorKey, String), ApiError> {
     let (secret, prefix, hash) = generate_key();
-    let by = AuditEntry { at: now(), actor: caller.actor };
+    let by = AuditEntry { at: now(), actor: caller.actor.clone() };
     let expires_at = new.expires_in_days.map(|days| by.at.plus_seconds(days * 86_400));
     let key = state.db.create_key(&new.name, &prefix, &hash, expires_at, &by).await?;
     state.accounts.forget();
@@ -134,7 +138,7 @@ async fn create(
 ) -> Result<Response, ApiError> {
     let fields = input.fields()?;
     let new = NewKey::check(&fields.get("name"), &fields.get("expires_in_days"))?;
-    let (key, secret) = create_key(&state, new, caller).await?;
+    let (key, secret) = create_key(&state, new, &caller).await?;
     Ok((StatusCode::CREATED, Json(NewKeyView { key: KeyView::new(key), secret })).into_response())
 }
 
@@ -152,9 +156,15 @@ async fn revoke(
     State(state): State<AppState>,
     Id(id): Id<KeyId>,
 ) -> Result<StatusCode, ApiError> {
-    let by = AuditEntry { at: now(), actor: caller.actor };
+    revoke_key(&state, id, &caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revokes a key.
+pub(crate) async fn revoke_key(state: &AppState, id: KeyId, caller: &Caller) -> Result<(), ApiError> {
+    let by = AuditEntry { at: now(), actor: caller.actor.clone() };
     let key = state.db.revoke_key(id, &by).await?;
     state.accounts.forget();
     tracing::info!(key.id = id.get(), key.name = key.name, by = %by.actor, "sensor key revoked");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

@@ -43,7 +43,9 @@ pub(crate) trait Guard {
 macro_rules! guards {
     ($($(#[$doc:meta])* $name:ident => $action:ident;)*) => {$(
         $(#[$doc])*
-        pub(crate) struct $name(pub(crate) Caller);
+        pub(crate) struct $name(
+            #[allow(dead_code, reason = "some routes needn't know who it is that may")] pub(crate) Caller,
+        );
 
         impl Guard for $name {
             const ACTION: Action = Action::$action;

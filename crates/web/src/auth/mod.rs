@@ -5,6 +5,7 @@ pub(crate) mod guard;
 pub(crate) mod login;
 pub(crate) mod passwords;
 pub(crate) mod secret;
+pub(crate) mod session;
 pub(crate) mod token;
 
 pub use passwords::hash_password;

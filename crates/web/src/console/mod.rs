@@ -1,20 +1,30 @@
-//! The console: pages for people.
+//! The console: pages for people. Siblings of the API over the same functions; they work without JavaScript.
 
+mod administration;
+mod alert;
+mod alerts;
+mod guard;
+mod login;
+mod page;
+
+use crate::openapi::Operation;
 use crate::routes::Routes;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::http::Method;
+pub(crate) use page::{not_found, prepare};
 
-/// The templates of all pages.
-pub(crate) struct Pages {}
-
-impl Pages {
-    pub(crate) fn new() -> Self {
-        Self {}
-    }
-}
-
-pub(crate) fn routes(_routes: &mut Routes) {}
-
-pub(crate) fn not_found() -> Response {
-    StatusCode::NOT_FOUND.into_response()
+pub(crate) fn routes(routes: &mut Routes) {
+    let page = || Operation::page(Method::GET);
+    let form = || Operation::page(Method::POST);
+    routes.add(&["/"], page(), alerts::show);
+    routes.add(&["/alerts/{id}"], page(), alert::show);
+    routes.add(&["/alerts/{id}/status"], form(), alert::change);
+    routes.add(&["/login"], page(), login::show);
+    routes.add(&["/login"], form(), login::enter);
+    routes.add(&["/logout"], form(), login::leave);
+    routes.add(&["/admin"], page(), administration::show);
+    routes.add(&["/admin/users"], form(), administration::create_user);
+    routes.add(&["/admin/users/{id}"], form(), administration::change_user);
+    routes.add(&["/admin/keys"], form(), administration::create_key);
+    routes.add(&["/admin/keys/{id}/revoke"], form(), administration::revoke_key);
+    routes.add(&["/static/{name}"], page(), page::file);
 }

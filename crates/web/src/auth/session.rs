@@ -1,0 +1,131 @@
+//! Sessions of the console: a cookie that only the console's own pages look at.
+
+use crate::auth::guard::{Caller, peer, take};
+use crate::auth::secret::{fingerprint, random_text};
+use crate::error::ApiError;
+use crate::extract::host;
+use crate::settings::{Settings, without_port};
+use crate::state::AppState;
+use crate::throttle;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use subtle::ConstantTimeEq;
+use watchpost_model::{Actor, Rank, Role, Timestamp};
+use watchpost_pipeline::now;
+use watchpost_store::{Credentials, SessionRecord};
+
+/// Left alone for longer, a session ends: somebody went home.
+const IDLE_SECONDS: i64 = 2 * 60 * 60;
+/// No session lasts longer than a long shift.
+const MAX_SECONDS: i64 = 12 * 60 * 60;
+/// How exactly the last use is known, so that looking at a page isn't a write each time.
+const SEEN_EVERY_SECONDS: i64 = 60;
+/// 238 bits.
+const ID_CHARS: usize = 40;
+
+/// Who is signed in.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) caller: Caller,
+    pub(crate) username: String,
+    pub(crate) role: Role,
+    /// What forms of this session carry, so that no other site can send them.
+    pub(crate) form_token: String,
+}
+
+/// The prefix makes browsers refuse the cookie unless it is secure and for this host alone.
+fn cookie_name(settings: &Settings) -> &'static str {
+    if settings.secure() { "__Host-watchpost" } else { "watchpost" }
+}
+
+fn cookie(settings: &Settings, headers: &HeaderMap) -> Option<String> {
+    let name = cookie_name(settings);
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+fn set_cookie(settings: &Settings, value: &str, seconds: i64) -> HeaderValue {
+    let secure = if settings.secure() { "; Secure" } else { "" };
+    let name = cookie_name(settings);
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    HeaderValue::try_from(text).expect("letters and digits make a header")
+}
+
+fn form_token(settings: &Settings, id: &str) -> String {
+    fingerprint(&format!("watchpost forms\0{}\0{id}", settings.secret_key))
+}
+
+/// The session of a request, if it has a live one.
+pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Session>, ApiError> {
+    let Some(id) = cookie(&state.settings, &parts.headers) else { return Ok(None) };
+    let (hash, now) = (fingerprint(&id), now());
+    let Some(record) = state.db.session(&hash, now, now.plus_seconds(-IDLE_SECONDS)).await? else {
+        return Ok(None);
+    };
+    let Some(account) = state.accounts.user(record.user).await? else { return Ok(None) };
+    if account.token_epoch != record.token_epoch {
+        return Ok(None);
+    }
+    if now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
+        state.db.note_session_use(&hash, now).await?;
+    }
+    let user = &account.user;
+    let actor = Actor::User { id: user.id, name: user.username.clone() };
+    take(state, throttle::Caller::User(user.id))?;
+    Ok(Some(Session {
+        caller: Caller { rank: Rank::User(user.role), actor, peer: peer(parts) },
+        username: user.username.clone(),
+        role: user.role,
+        form_token: form_token(&state.settings, &id),
+    }))
+}
+
+/// Begins a session with a new id, whatever cookie came before it; the header that hands it over.
+pub(crate) async fn open(
+    state: &AppState,
+    known: &Credentials,
+    headers: &HeaderMap,
+) -> Result<HeaderValue, ApiError> {
+    close(state, headers).await?;
+    let (id, now) = (random_text(ID_CHARS), now());
+    let record = SessionRecord {
+        user: known.user.id,
+        token_epoch: known.token_epoch,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: Timestamp::plus_seconds(now, MAX_SECONDS),
+    };
+    state.db.open_session(&fingerprint(&id), &record).await?;
+    Ok(set_cookie(&state.settings, &id, MAX_SECONDS))
+}
+
+/// Ends the session of a request; the header that takes the cookie back.
+pub(crate) async fn close(state: &AppState, headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
+    if let Some(id) = cookie(&state.settings, headers) {
+        state.db.end_session(&fingerprint(&id)).await?;
+    }
+    Ok(set_cookie(&state.settings, "", 0))
+}
+
+/// Whether a form comes from one of our own pages, by what the browser says about where it was.
+pub(crate) fn from_own_page(parts: &Parts, settings: &Settings) -> bool {
+    let said = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let Some(site) = said("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    // Older browsers say only the origin; what says nothing at all isn't a browser and has no cookie to abuse,
+    // but the token decides about that.
+    let Some(origin) = said("origin") else { return true };
+    let Some((_, from)) = origin.split_once("://") else { return false };
+    from.eq_ignore_ascii_case(host(parts))
+        || settings.public_url.as_deref().is_some_and(|url| url.eq_ignore_ascii_case(origin))
+            && without_port(from).eq_ignore_ascii_case(without_port(host(parts)))
+}
+
+impl Session {
+    /// Whether a form carries this session's token.
+    pub(crate) fn made(&self, token: &str) -> bool {
+        self.form_token.as_bytes().ct_eq(token.as_bytes()).into()
+    }
+}
