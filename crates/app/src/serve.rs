@@ -35,6 +35,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
     let listener = listen(&config.listen).await?;
     let address = listener.local_addr().map_err(AppError::failed)?;
     let first_password = first_admin(&db, config).await?;
+    tracing::info!(%address, "listening");
     greet(config, printer, address, first_password.as_deref());
 
     let metrics = PipelineMetrics::default();

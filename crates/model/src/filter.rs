@@ -22,6 +22,8 @@ pub enum AlertOrder {
 pub struct AlertFilter {
     /// Only these severities; empty means any.
     pub severities: Vec<Severity>,
+    /// Only alerts whose event had one of these severities; empty means any.
+    pub event_severities: Vec<Severity>,
     /// Only these statuses; empty means any.
     pub statuses: Vec<Status>,
     /// Only events of this type, in any letter case.
@@ -40,6 +42,7 @@ impl Default for AlertFilter {
     fn default() -> Self {
         Self {
             severities: Vec::new(),
+            event_severities: Vec::new(),
             statuses: Vec::new(),
             event_type: None,
             source_name: None,

@@ -81,6 +81,8 @@ pub(crate) fn alert_list_sql(engine: Engine, filter: &AlertFilter) -> (String, S
     let mut conditions = Conditions::new(engine);
     conditions.one_of("a.status", filter.statuses.iter().map(|s| s.code()));
     conditions.one_of("a.severity", filter.severities.iter().map(|s| s.code()));
+    // An alert has the severity of its event.
+    conditions.one_of("a.severity", filter.event_severities.iter().map(|s| s.code()));
     conditions.same_text("a.event_type", filter.event_type.as_deref());
     conditions.same_text("a.source_name", filter.source_name.as_deref());
     conditions.contains(&["e.description", "a.source_name", "a.event_type"], filter.search.as_deref());

@@ -35,8 +35,11 @@ const SEVERITY: Param = Param {
     about: "Only this severity, or these, separated by commas.",
     choices: SEVERITIES,
 };
-const EVENT_SEVERITY: Param =
-    Param { name: "event__severity", about: "The same as `severity`.", choices: SEVERITIES };
+const EVENT_SEVERITY: Param = Param {
+    name: "event__severity",
+    about: "Only alerts whose event had this severity, or these.",
+    choices: SEVERITIES,
+};
 const STATUS: Param =
     Param { name: "status", about: "Only this status, or these, separated by commas.", choices: STATUSES };
 const ORDERING: Param =
@@ -181,23 +184,10 @@ impl Query {
     pub(crate) fn alerts(&self) -> Result<(AlertFilter, PageRequest), ApiError> {
         let mut wrong = Invalid::new();
         self.name_unknown(ALERTS, &mut wrong);
-        let mut severities = self.choices(&SEVERITY, Severity::parse, &mut wrong);
-        let others = self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong);
-        let mut nothing = false;
-        match (severities.is_empty(), others.is_empty()) {
-            (true, _) => severities = others,
-            (false, true) => {}
-            (false, false) => {
-                severities.retain(|severity| others.contains(severity));
-                nothing = severities.is_empty();
-            }
-        }
-        if nothing {
-            wrong.add("event__severity", "It excludes everything that severity= asks for.");
-        }
         let (order, descending) = self.order(&ORDERING, &mut wrong);
         let filter = AlertFilter {
-            severities,
+            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            event_severities: self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong),
             statuses: self.choices(&STATUS, Status::parse, &mut wrong),
             event_type: self.text("event_type", &mut wrong),
             source_name: self.text("source_name", &mut wrong),

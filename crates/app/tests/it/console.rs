@@ -1,0 +1,202 @@
+//! The console, as a browser without JavaScript uses it.
+
+use crate::on_both_engines;
+use crate::server::{ADMIN, Answer, Client, Engine, PASSWORD, Server};
+
+on_both_engines!(
+    signing_in_and_out,
+    triage_by_form,
+    forms_of_other_sites_are_refused,
+    an_analyst_reads_only,
+    administration_by_form,
+    what_sensors_send_is_escaped,
+);
+
+const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></td>{{7*7}}\u{202e}";
+
+fn sign_in<'a>(server: &'a Server, username: &str) -> Client<'a> {
+    let answer =
+        server.anonymous().post_form("/login", &format!("username={username}&password={PASSWORD}&next=/"));
+    assert_eq!((answer.status, answer.header("location")), (303, "/"), "{}", answer.text);
+    let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+    server.anonymous().with("cookie", &cookie)
+}
+
+/// The token that a page's forms carry.
+fn form_token(page: &Answer) -> String {
+    let (_, rest) = page.text.split_once("name=\"form_token\" value=\"").expect("a form");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn signing_in_and_out(server: &Server) {
+    let anyone = server.anonymous();
+    let sent = anyone.get("/alerts/7?x=1");
+    assert_eq!((sent.status, sent.header("location")), (303, "/login?next=%2Falerts%2F7%3Fx%3D1"));
+    let page = anyone.get("/login?next=%2Falerts%2F7%3Fx%3D1");
+    assert!(page.text.contains("value=\"/alerts/7?x=1\""), "{}", page.text);
+    assert!(page.header("content-security-policy").contains("script-src 'self'; style-src 'self';"));
+    let wrong = anyone.post_form("/login", "username=admin&password=nope");
+    assert_eq!(wrong.status, 401);
+    assert!(
+        wrong.text.contains("is wrong")
+            && wrong.text.contains("value=\"admin\"")
+            && wrong.header("set-cookie").is_empty()
+    );
+    let elsewhere =
+        anyone.post_form("/login", &format!("username={ADMIN}&password={PASSWORD}&next=//evil.example"));
+    assert_eq!(elsewhere.header("location"), "/");
+    let cookie = elsewhere.header("set-cookie");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"),
+        "{cookie}"
+    );
+
+    let admin = sign_in(server, ADMIN);
+    let page = admin.get("/");
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("No alerts yet"));
+    assert_eq!(admin.get("/api/v1/alerts").status, 401, "the API looks at no cookie");
+    let token = form_token(&page);
+    assert_eq!(admin.post_form("/logout", &format!("form_token={token}")).status, 303);
+    assert_eq!(admin.get("/").status, 303, "the session has ended, whoever kept the cookie");
+    let again = sign_in(server, ADMIN);
+    server.admin().patch_json("/api/v1/users/1", &format!(r#"{{"password":"{PASSWORD}2"}}"#)).expect(200);
+    assert_eq!(again.get("/").status, 303, "a new password ends sessions");
+    assert_eq!(
+        server.anonymous().with("accept", "text/html").get("/nothing").header("content-type"),
+        "text/html; charset=utf-8"
+    );
+}
+
+fn triage_by_form(server: &Server) {
+    server.admin().event("CRITICAL", "look at me");
+    let admin = sign_in(server, ADMIN);
+    let list = admin.get("/?status=OPEN");
+    assert!(list.text.contains("look at me") && list.text.contains("Acknowledge"));
+    let token = form_token(&list);
+    let body = |status: &str, version: u32| {
+        format!("form_token={token}&status={status}&version={version}&back=%2F%3Fstatus%3DOPEN")
+    };
+    let done = admin.post_form("/alerts/1/status", &body("ACKNOWLEDGED", 1));
+    assert_eq!((done.status, done.header("location")), (303, "/?status=OPEN"));
+    let stale = admin.post_form("/alerts/1/status", &body("RESOLVED", 1));
+    assert_eq!(stale.status, 409);
+    assert!(
+        stale.text.contains("Somebody else was quicker")
+            && stale.text.contains("Open → Acknowledged by admin")
+    );
+    assert_eq!(server.admin().get("/api/v1/alerts/1").expect(200)["status"], "ACKNOWLEDGED");
+    assert!(admin.get("/?search=nothing-like-it").text.contains("Nothing matches"));
+    assert_eq!(admin.get("/alerts/99").status, 404);
+    assert_eq!(admin.get("/?severity=nope").status, 400);
+}
+
+fn forms_of_other_sites_are_refused(server: &Server) {
+    server.admin().event("CRITICAL", "x");
+    let admin = sign_in(server, ADMIN);
+    let token = form_token(&admin.get("/"));
+    let body = format!("form_token={token}&status=RESOLVED");
+    let other = sign_in(server, ADMIN);
+    assert_eq!(other.post_form("/alerts/1/status", &body).status, 403, "the token of another session");
+    assert_eq!(admin.post_form("/alerts/1/status", "status=RESOLVED").status, 403, "no token");
+    let cookie = admin.headers[0].1.clone();
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        let forged = server.anonymous().with("cookie", &cookie).with(name, value);
+        assert_eq!(forged.post_form("/alerts/1/status", &body).status, 403, "{name}: {value}");
+        let login = server.anonymous().with(name, value);
+        assert_eq!(
+            login.post_form("/login", &format!("username={ADMIN}&password={PASSWORD}")).status,
+            403,
+            "{name}: {value}"
+        );
+    }
+    assert_eq!(server.admin().get("/api/v1/alerts/1").expect(200)["status"], "OPEN");
+    let own = server.anonymous().with("cookie", &cookie).with("sec-fetch-site", "same-origin");
+    assert_eq!(own.post_form("/alerts/1/status", &body).status, 303);
+}
+
+fn an_analyst_reads_only(server: &Server) {
+    server.admin().event("HIGH", "x");
+    server.user("ana", "ANALYST");
+    let analyst = sign_in(server, "ana");
+    for path in ["/", "/alerts/1"] {
+        let page = analyst.get(path);
+        assert_eq!(page.status, 200);
+        assert!(
+            !page.text.contains("Acknowledge") && !page.text.contains("Administration"),
+            "no button that would be refused"
+        );
+    }
+    let refused = analyst.post_form(
+        "/alerts/1/status",
+        &format!("form_token={}&status=RESOLVED", form_token(&analyst.get("/"))),
+    );
+    assert_eq!(refused.status, 403);
+    let administration = analyst.get("/admin/");
+    assert_eq!(administration.status, 403);
+    assert!(
+        administration.text.contains("It needs the role Admin")
+            || administration.text.contains("This needs the role Admin")
+    );
+}
+
+fn administration_by_form(server: &Server) {
+    let admin = sign_in(server, ADMIN);
+    let token = form_token(&admin.get("/admin/"));
+    let post = |path: &str, rest: &str| admin.post_form(path, &format!("form_token={token}&{rest}"));
+    let made = post("/admin/users", "username=jane&email=&password=&role=RESPONDER");
+    assert!(made.status == 200 && made.text.contains("Password for jane"), "{}", made.text);
+    let password = made.text.split("data-copy>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    server.log_in("jane", &password);
+    let wrong = post("/admin/users", "username=a+b&email=nope&password=short&role=ANALYST");
+    assert_eq!(wrong.status, 400);
+    assert!(
+        wrong.text.contains("<b>email</b>")
+            && wrong.text.contains("<b>password</b>")
+            && wrong.text.contains("value=\"a b\"")
+    );
+    assert!(!wrong.text.contains("value=\"short\""), "a password isn't shown again");
+    assert_eq!(post("/admin/users/2", "change=role&role=ANALYST").status, 303);
+    assert_eq!(post("/admin/users/2", "change=deactivate").status, 303);
+    let last = post("/admin/users/1", "change=deactivate");
+    assert!(last.status == 409 && last.text.contains("last active Admin"));
+    let key = post("/admin/keys", "name=edge&expires_in_days=");
+    let secret = key.text.split("data-copy>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    server.anonymous().with("x-api-key", &secret).event("LOW", "x");
+    assert_eq!(post("/admin/keys/1/revoke", "").status, 303);
+    assert!(admin.get("/admin/").text.contains("Revoked"));
+    assert_eq!(post("/admin/keys", "name=&expires_in_days=x").status, 400);
+}
+
+fn what_sensors_send_is_escaped(server: &Server) {
+    let body = serde_json::json!({"source_name": HOSTILE, "event_type": HOSTILE, "severity": "HIGH", "description": HOSTILE});
+    server.admin().post_json("/api/v1/events", &body.to_string()).expect(201);
+    let admin = sign_in(server, ADMIN);
+    for path in ["/", "/alerts/1", "/?search=%3Cscript%3Ealert(1)%3C%2Fscript%3E"] {
+        let page = admin.get(path);
+        assert_eq!(page.status, 200);
+        assert!(!page.text.contains("<script>alert") && !page.text.contains("<img src=x"), "{path}");
+        assert!(!page.text.contains('\u{202e}'), "{path}: nothing turns the reading direction");
+        assert!(!page.text.contains("style=") && !page.text.contains(" onclick"), "{path}");
+    }
+    assert!(admin.get("/alerts/1").text.contains("{{7*7}}"), "shown as it was sent");
+}
+
+#[test]
+fn behind_tls_the_cookie_is_bound_to_the_host() {
+    let server = Server::with(Engine::Sqlite, &[("WATCHPOST_PUBLIC_URL", "https://watchpost.example")]);
+    let client = server.anonymous().with("host", "watchpost.example");
+    let answer = client.post_form("/login", &format!("username={ADMIN}&password={PASSWORD}"));
+    let cookie = answer.header("set-cookie");
+    assert!(cookie.starts_with("__Host-watchpost=") && cookie.contains("; Secure"), "{cookie}");
+    assert!(!answer.header("strict-transport-security").is_empty());
+    server.admin().event("HIGH", "x");
+    server.admin().event("HIGH", "y");
+    let page = server.admin().get("/api/alerts/?page_size=1").expect(200);
+    assert_eq!(page["next"], "https://watchpost.example/api/alerts/?page_size=1&page=2");
+}

@@ -1,0 +1,28 @@
+//! Drives the real binary over HTTP, on both engines.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says where")]
+
+mod access;
+mod bad_input;
+mod command_line;
+mod console;
+mod contract;
+mod documentation;
+mod durability;
+mod login;
+mod net;
+mod server;
+mod throttle;
+
+/// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(&$crate::server::Server::start($crate::server::Engine::Sqlite)); })*
+        }
+        mod postgres {
+            $(#[test] fn $name() { super::$name(&$crate::server::Server::start($crate::server::Engine::Postgres)); })*
+        }
+    };
+}
+pub(crate) use on_both_engines;

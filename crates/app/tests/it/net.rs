@@ -1,0 +1,135 @@
+//! Connections: slow clients, too many of them, and saying goodbye.
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use watchpost::{NetLimits, accept};
+
+/// Answers `/slow` when it is told to, everything else at once with the length of its body.
+#[derive(Clone)]
+struct Service {
+    arrived: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+impl tower::Service<Request<Body>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            if request.uri().path() == "/slow" {
+                service.arrived.notify_one();
+                service.go_on.notified().await;
+            }
+            let body = axum::body::to_bytes(request.into_body(), 1 << 20).await;
+            let said = body.map_or("no body".to_owned(), |body| body.len().to_string());
+            Ok(Response::new(said.into()))
+        })
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    service: Service,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(limits: NetLimits) -> Self {
+        let service = Service { arrived: Arc::default(), go_on: Arc::default() };
+        let (stop, stopped) = oneshot::channel();
+        let (told, address) = std::sync::mpsc::channel();
+        let served = service.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                told.send(listener.local_addr().unwrap()).unwrap();
+                accept(listener, served, limits, async { drop(stopped.await) }).await.unwrap();
+            });
+        });
+        Self { address: address.recv().unwrap(), service, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+}
+
+fn everything(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).ok();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn headers_and_bodies_that_stop_arriving_end_the_request() {
+    let limits = NetLimits {
+        header_time: Duration::from_millis(300),
+        body_pause: Duration::from_millis(300),
+        ..NetLimits::default()
+    };
+    let server = Running::start(limits);
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").unwrap();
+    assert!(!everything(stream).contains("200 OK"), "the connection is closed, not answered");
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n123")
+        .unwrap();
+    assert!(everything(stream).ends_with("no body"), "the handler is told that the body doesn't come");
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_the_server_stops() {
+    let mut server = Running::start(NetLimits::default());
+    let mut stream = server.connect();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(server.service.arrived.notified());
+    server.stop();
+    server.service.go_on.notify_one();
+    assert!(everything(stream).starts_with("HTTP/1.1 200 OK"));
+    server.thread.take().unwrap().join().unwrap();
+    assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_a_place() {
+    let server = Running::start(NetLimits { connections: 1, ..NetLimits::default() });
+    let mut first = server.connect();
+    first.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(server.service.arrived.notified());
+    let mut second = server.connect();
+    second.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(second.read(&mut [0; 1]).is_err(), "it waits while the only place is taken");
+    server.service.go_on.notify_one();
+    assert!(everything(first).contains("200 OK"));
+    second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(everything(second).contains("200 OK"), "and has its turn then");
+}
