@@ -137,7 +137,10 @@ impl Db {
         filter: &AlertFilter,
         request: PageRequest,
     ) -> Result<Page<Alert>, StoreError> {
-        let counted = filter.event_type.is_none() && filter.source_name.is_none() && filter.search.is_none();
+        let counted = filter.event_type.is_none()
+            && filter.source_name.is_none()
+            && filter.search.is_none()
+            && filter.event_severities.is_empty();
         let (list, count, params) = alert_list_sql(self.engine(), filter);
         let count = if counted {
             Count::Exact(self.alert_counts().await?.sum(&filter.statuses, &filter.severities))

@@ -12,6 +12,9 @@ use std::str::FromStr;
 use watchpost_model::Invalid;
 use watchpost_pipeline::decode::{Fields, Format};
 
+/// How much of a body that is too large is read only to be forgotten.
+const MAX_DRAINED_BYTES: usize = 16 << 20;
+
 /// A body that was read whole and whose kind is known.
 pub(crate) struct Input {
     format: Format,
@@ -58,16 +61,32 @@ fn format_of(headers: &HeaderMap, body: &Body) -> Result<Format, ApiError> {
     }
 }
 
-async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    // What says beforehand that it is too long is refused before it is read.
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    // What says beforehand that it is too long is refused without being kept.
     if body.size_hint().lower() > limit as u64 {
+        drain(&mut body).await;
         return Err(ApiError::TooLarge(limit));
     }
-    match Limited::new(body, limit).collect().await {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::TooLarge(limit)),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            drain(&mut body).await;
+            Err(ApiError::TooLarge(limit))
+        }
         Err(error) if was_slow(error.as_ref()) => Err(ApiError::TooSlow),
         Err(_) => Err(ApiError::Malformed("The body ended early.".into())),
+    }
+}
+
+/// Reads on for a while and keeps nothing: a client that is still sending would miss the answer.
+async fn drain(body: &mut Body) {
+    let mut left = MAX_DRAINED_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(read) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 

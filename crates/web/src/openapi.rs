@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the routes that are served.
 
+use crate::api::page::PageView;
 use crate::body::{Field, Holds};
 use crate::error::Problem;
 use crate::query::Param;
@@ -97,6 +98,13 @@ impl Operation {
         self.schemas.push((T::name().into_owned(), T::schema()));
         self.answers.push((status, about, Some(Ref::from_schema_name(T::name()).into())));
         self
+    }
+
+    /// It answers with a page of these.
+    pub(crate) fn lists<T: ToSchema + PartialSchema>(mut self, about: &'static str) -> Self {
+        T::schemas(&mut self.schemas);
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        self.answers::<PageView<T>>(200, about)
     }
 
     /// An answer without a body worth describing.

@@ -42,7 +42,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         &["/api/v1/alerts", "/api/alerts", "/api/dashboard/alerts"],
         Operation::get("listAlerts", "Alerts", "List alerts, newest first")
             .query(query::ALERTS)
-            .answers::<PageView<AlertView>>(200, "A page of alerts"),
+            .lists::<AlertView>("A page of alerts"),
         list,
     );
     routes.add(

@@ -19,7 +19,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         &["/api/v1/audit"],
         Operation::get("listAudit", "Audit", "Who changed what about users and keys, newest first")
             .query(query::PAGES)
-            .answers::<PageView<AuditView>>(200, "A page of the audit log"),
+            .lists::<AuditView>("A page of the audit log"),
         list,
     );
 }

@@ -59,7 +59,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         &["/api/v1/events", "/api/events"],
         Operation::get("listEvents", "Events", "List events, newest first")
             .query(query::EVENTS)
-            .answers::<PageView<EventView>>(200, "A page of events"),
+            .lists::<EventView>("A page of events"),
         list,
     );
     routes.add(

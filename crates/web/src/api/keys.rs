@@ -36,7 +36,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         &["/api/v1/keys"],
         Operation::get("listKeys", "Sensor keys", "List sensor keys")
             .query(query::PAGES)
-            .answers::<PageView<KeyView>>(200, "A page of keys, without their secrets"),
+            .lists::<KeyView>("A page of keys, without their secrets"),
         list,
     );
     routes.add(

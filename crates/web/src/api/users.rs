@@ -71,7 +71,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         ALL,
         Operation::get("listUsers", "Users", "List users")
             .query(query::PAGES)
-            .answers::<PageView<UserView>>(200, "A page of users"),
+            .lists::<UserView>("A page of users"),
         list,
     );
     routes.add(
