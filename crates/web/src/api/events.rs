@@ -179,7 +179,7 @@ async fn read(
 }
 
 /// A route that does everything that handing in an event does, but store it: what storing is measured against.
-pub fn answer_without_storing() -> axum::routing::MethodRouter<AppState> {
+pub(crate) fn answer_without_storing() -> axum::routing::MethodRouter<AppState> {
     async fn answer(Sensor(caller): Sensor, input: Input) -> Result<Response, ApiError> {
         let detected = Detected::check(&input.fields()?.event())?;
         let origin = caller.origin().ok_or(ApiError::NoCredential)?;
