@@ -52,4 +52,15 @@ pub mod testing {
     pub async fn prepare(db: &crate::Db, sql: &str) -> Result<(), crate::StoreError> {
         db.prepare_only(sql.to_owned()).await
     }
+
+    /// Runs a statement as it is, for suites that spoil a database on purpose.
+    pub async fn run(db: &crate::Db, sql: &str) -> Result<(), crate::StoreError> {
+        db.run_script(vec![sql.to_owned()]).await
+    }
+
+    /// How SQLite would go about a statement, line by line. Parameters are taken for their numbers.
+    pub async fn plan(db: &crate::Db, sql: &str) -> Result<Vec<String>, crate::StoreError> {
+        let rows = db.read(format!("EXPLAIN QUERY PLAN {}", sql.replace('?', "")), Vec::new()).await?;
+        rows.iter().map(|row| row.text(3)).collect()
+    }
 }

@@ -1,0 +1,116 @@
+//! What only one of the engines can get wrong.
+
+use crate::{Place, administer, at, event, postgres_at, run, runtime, store};
+use watchpost_model::{EventId, Severity};
+use watchpost_store::{Db, Location, StoreError};
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("junk.db");
+    std::fs::write(&path, "no database ".repeat(1_000)).unwrap();
+    let opened = runtime().block_on(Db::open(&Location::Sqlite(path)));
+    assert!(matches!(opened.err(), Some(StoreError::Unfit(_))));
+    let missing = runtime().block_on(Db::open(&Location::Sqlite(folder.path().join("none/x.db"))));
+    assert!(matches!(missing.err(), Some(StoreError::Unavailable(_))));
+}
+
+#[test]
+fn two_processes_may_use_a_file_of_sqlite() {
+    run(Place::sqlite(), |db, place| async move {
+        let other = place.open().await;
+        store(&other, &[event(1, Severity::High, "fw", "scan", "x")]).await.unwrap();
+        assert!(db.event(EventId::new(1)).await.unwrap().is_some(), "a commit is seen at once");
+        store(&db, &[event(2, Severity::High, "fw", "scan", "x")]).await.unwrap();
+        assert_eq!(other.event_count(&[]).await.unwrap(), 2);
+        other.close().await;
+    });
+}
+
+#[test]
+fn a_server_that_risks_acknowledged_events_is_refused() {
+    let place = Place::postgres();
+    let name = place.url().rsplit('/').next().unwrap().to_owned();
+    administer(&format!("ALTER DATABASE {name} SET synchronous_commit = off"));
+    let opened = runtime().block_on(Db::open(&place.location));
+    let Some(StoreError::Unfit(said)) = opened.err() else { panic!("it was let in") };
+    assert!(said.contains("synchronous_commit=off"), "{said}");
+    administer(&format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said_to_be_so() {
+    let opened = runtime().block_on(Db::open(&postgres_at("postgres://watchpost@127.0.0.1:1/none")));
+    assert!(matches!(opened.err(), Some(StoreError::Unavailable(_))));
+    let opened = runtime().block_on(Db::open(&postgres_at("postgres://:::nonsense")));
+    assert!(matches!(opened.err(), Some(StoreError::Unfit(_))));
+}
+
+#[test]
+fn connections_that_the_server_ended_are_replaced() {
+    run(Place::postgres(), |db, place| async move {
+        let name = place.url().rsplit('/').next().unwrap().to_owned();
+        for round in 1..=5 {
+            administer(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            ));
+            db.event_count(&[]).await.unwrap();
+            administer(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            ));
+            // A write may meet the ended connection: then it says that nothing was written, and the next one works.
+            let events = [event(round, Severity::High, "fw", "scan", "x")];
+            if let Err(error) = store(&db, &events).await {
+                assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+                store(&db, &events).await.unwrap();
+            }
+        }
+        assert_eq!(db.event_count(&[]).await.unwrap(), 5);
+    });
+}
+
+#[test]
+fn events_lie_in_the_partition_of_their_month() {
+    run(Place::postgres(), |db, place| async move {
+        let ids = db.take_ids(watchpost_store::IdKind::Events, 1, at(0)).await.unwrap();
+        store(&db, &[event(ids.start, Severity::Low, "fw", "scan", "x")]).await.unwrap();
+        db.prepare_partitions(at(0)).await.unwrap();
+        let (client, connection) =
+            tokio_postgres::connect(&place.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let row = client.query_one("SELECT tableoid::regclass::text FROM events", &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), "events_2026_11");
+        let plan = format!("EXPLAIN SELECT * FROM events WHERE id = {}", ids.start);
+        let rows = client.query(&plan, &[]).await.unwrap();
+        let plan: String = rows.iter().map(|row| row.get::<_, String>(0)).collect();
+        assert!(
+            plan.contains("events_2026_11") && !plan.contains("events_2026_12") && !plan.contains("elsewhen"),
+            "{plan}"
+        );
+    });
+}
+
+/// A list in the order of an index reads a page, not the table.
+#[test]
+fn lists_of_alerts_come_from_an_index_in_order() {
+    run(Place::sqlite(), |db, _| async move {
+        use watchpost_model::filter::AlertFilter;
+        let filters = [
+            AlertFilter::default(),
+            AlertFilter { severities: vec![Severity::High], ..AlertFilter::default() },
+            AlertFilter { statuses: vec![watchpost_model::Status::Open], ..AlertFilter::default() },
+            AlertFilter { source_name: Some("fw".into()), ..AlertFilter::default() },
+            AlertFilter { event_type: Some("scan".into()), ..AlertFilter::default() },
+            AlertFilter { order: watchpost_model::filter::AlertOrder::Severity, ..AlertFilter::default() },
+        ];
+        for filter in filters {
+            let [list, _] = watchpost_store::testing::alert_statements(db.engine(), &filter);
+            let plan = watchpost_store::testing::plan(&db, &list).await.unwrap();
+            // The page itself is put in order once more after its rows have met their events.
+            let sorts = plan.iter().filter(|line| line.contains("TEMP B-TREE")).count();
+            assert!(plan.iter().any(|line| line.contains("USING INDEX alerts_")), "{filter:?}: {plan:?}");
+            assert!(sorts <= 1, "{filter:?}: {plan:?}");
+            assert!(plan.iter().any(|line| line.contains("SEARCH e USING INTEGER PRIMARY KEY")), "{plan:?}");
+        }
+    });
+}

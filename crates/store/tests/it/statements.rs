@@ -1,0 +1,100 @@
+//! Every statement of the store is prepared on both engines.
+
+use crate::{Place, on_both_engines};
+use std::path::Path;
+use watchpost_model::filter::{AlertFilter, AlertOrder, EventFilter};
+use watchpost_model::{Severity, Status};
+use watchpost_store::{Db, Engine, testing};
+
+on_both_engines!(every_statement_prepares, every_filter_prepares);
+
+const VERBS: [&str; 4] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
+/// What only one engine understands.
+const ONLY: [(&str, Engine); 5] = [
+    ("sqlite_", Engine::Sqlite),
+    ("unixepoch", Engine::Sqlite),
+    ("current_setting", Engine::Postgres),
+    ("pg_tables", Engine::Postgres),
+    ("clock_timestamp", Engine::Postgres),
+];
+
+/// The texts in quotes in a source file.
+fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line_or_more in source.split("\n//").flat_map(|part| part.split('"').skip(1).step_by(2)) {
+        found.push(line_or_more.replace("\\\n", ""));
+    }
+    found
+}
+
+/// Every statement in the sources, those of the `select_…!` macros put together.
+fn statements() -> Vec<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files: Vec<_> = std::fs::read_dir(&sources).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.extend(
+        ["db/mod.rs", "db/sqlite.rs", "db/postgres.rs", "migrations/mod.rs"].map(|name| sources.join(name)),
+    );
+    let mut all = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
+        let source = std::fs::read_to_string(file).unwrap();
+        let source: String = source
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let texts = literals(&source);
+        let head = source
+            .contains("macro_rules! select_")
+            .then(|| texts.iter().find(|text| text.starts_with("SELECT ")).unwrap().clone());
+        for text in texts {
+            let whole = match &head {
+                Some(head) if *head == text => continue,
+                Some(head) if text.starts_with("WHERE ") || text.starts_with("ORDER BY ") => {
+                    format!("{head}{text}")
+                }
+                _ => text,
+            };
+            if VERBS.iter().any(|verb| whole.starts_with(verb)) && !whole.contains('{') {
+                all.push(whole);
+            }
+        }
+    }
+    all
+}
+
+async fn every_statement_prepares(db: Db, _: Place) {
+    let all = statements();
+    assert!(all.len() >= 40, "only {} statements were found: the search is broken", all.len());
+    for sql in all {
+        let elsewhere = ONLY.iter().any(|(mark, engine)| sql.contains(mark) && *engine != db.engine());
+        if !elsewhere {
+            testing::prepare(&db, &sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        }
+    }
+    testing::prepare(&db, "SELECT nothing FROM nowhere").await.expect_err("a wrong statement is noticed");
+}
+
+async fn every_filter_prepares(db: Db, _: Place) {
+    let some = |on: bool| on.then(|| "x".to_owned());
+    for bits in 0..64_u32 {
+        let on = |bit: u32| bits & (1 << bit) != 0;
+        for order in [AlertOrder::CreatedAt, AlertOrder::Severity, AlertOrder::Status] {
+            let filter = AlertFilter {
+                severities: if on(0) { vec![Severity::High, Severity::Low] } else { vec![] },
+                event_severities: if on(1) { vec![Severity::High] } else { vec![] },
+                statuses: if on(2) { vec![Status::Open] } else { vec![] },
+                event_type: some(on(3)),
+                source_name: some(on(4)),
+                search: some(on(5)),
+                order,
+                descending: on(0),
+            };
+            let AlertFilter { severities, event_type, source_name, search, .. } = filter.clone();
+            let events = EventFilter { severities, event_type, source_name, search };
+            let alerts = testing::alert_statements(db.engine(), &filter);
+            for sql in alerts.iter().chain(&testing::event_statements(db.engine(), &events)) {
+                testing::prepare(&db, sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+            }
+        }
+    }
+}
