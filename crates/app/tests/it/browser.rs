@@ -1,0 +1,218 @@
+//! The console and the documentation in a real browser, driven over WebDriver.
+
+use crate::server::{ADMIN, Engine, PASSWORD, Server};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long something on a page may take to appear on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How WebDriver names an element in its answers.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+struct Browser {
+    driver: Child,
+    agent: ureq::Agent,
+    session: String,
+    _profile: TempDir,
+}
+
+fn tool(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is needed for this test: run `cargo xtask test`"))
+}
+
+impl Browser {
+    fn start(scripts: bool) -> Self {
+        let mut driver = Command::new(tool("WATCHPOST_TEST_CHROMEDRIVER"))
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| {
+            Some(line.split_once("started successfully on port ")?.1.trim_end_matches('.').to_owned())
+        });
+        let port = port.expect("ChromeDriver says its port");
+        // It goes on talking; somebody has to listen.
+        std::thread::spawn(move || lines.for_each(drop));
+        let profile = TempDir::new().unwrap();
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1200,900",
+        ];
+        let mut arguments: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        let scripts = if scripts { 1 } else { 2 };
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {
+                "binary": tool("WATCHPOST_TEST_CHROMIUM"),
+                "args": arguments,
+                "prefs": {"profile.managed_default_content_settings.javascript": scripts},
+            },
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .build()
+            .into();
+        let base = format!("http://127.0.0.1:{port}");
+        let made: Value =
+            agent.post(format!("{base}/session")).send_json(&wanted).unwrap().body_mut().read_json().unwrap();
+        let id =
+            made["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
+        Self { driver, agent, session: format!("{base}/session/{id}"), _profile: profile }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let mut answer = self.agent.post(format!("{}/{path}", self.session)).send_json(body).unwrap();
+        answer.body_mut().read_json::<Value>().unwrap()["value"].clone()
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let mut answer = self.agent.get(format!("{}/{path}", self.session)).call().unwrap();
+        answer.body_mut().read_json::<Value>().unwrap()["value"].clone()
+    }
+
+    fn go(&self, url: &str) {
+        self.post("url", &json!({"url": url}));
+    }
+
+    /// The element that a CSS selector names, as soon as it is there.
+    #[track_caller]
+    fn find(&self, selector: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.post("element", &json!({"using": "css selector", "value": selector}));
+            if let Some(id) = found[ELEMENT].as_str() {
+                return id.to_owned();
+            }
+            assert!(Instant::now() < deadline, "{selector} isn't on the page: {}", self.get("source"));
+        }
+    }
+
+    #[track_caller]
+    fn text(&self, selector: &str) -> String {
+        let id = self.find(selector);
+        self.get(&format!("element/{id}/text")).as_str().unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    fn click(&self, selector: &str) {
+        let id = self.find(selector);
+        self.post(&format!("element/{id}/click"), &json!({}));
+    }
+
+    #[track_caller]
+    fn fill(&self, selector: &str, text: &str) {
+        let id = self.find(selector);
+        self.post(&format!("element/{id}/clear"), &json!({}));
+        self.post(&format!("element/{id}/value"), &json!({"text": text}));
+    }
+
+    /// What the page complained about: errors of scripts, and things that its policy didn't let it load.
+    fn complaints(&self) -> Vec<String> {
+        let log = self.post("se/log", &json!({"type": "browser"}));
+        let lines = log.as_array().cloned().unwrap_or_default();
+        lines
+            .iter()
+            .filter(|line| line["level"] == "SEVERE")
+            .map(|line| line["message"].to_string())
+            .collect()
+    }
+
+    fn log_in(&self, server: &Server) {
+        self.go(&format!("{}/", server.address));
+        self.fill("input[name=username]", ADMIN);
+        self.fill("input[name=password]", PASSWORD);
+        self.click("main form button");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        self.agent.delete(&self.session).call().ok();
+        self.driver.kill().ok();
+        self.driver.wait().ok();
+    }
+}
+
+fn triage(scripts: bool) {
+    let server = Server::start(Engine::Sqlite);
+    let browser = Browser::start(scripts);
+    browser.log_in(&server);
+    assert_eq!(browser.text("main .card h2"), "No alerts yet");
+    let hostile = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
+    server.admin().event("CRITICAL", hostile);
+    browser.go(&format!("{}/?status=OPEN", server.address));
+    assert!(browser.text(".alert-row .what").contains(hostile), "shown as text");
+    browser.click(".alert-row .what a");
+    assert!(browser.text("main pre").contains(hostile));
+    assert_eq!(browser.get("title"), "Alert 1 · Watchpost", "nothing of it ran");
+    browser.click("button[value=ACKNOWLEDGED]");
+    assert_eq!(browser.text(".badge.acknowledged"), "Acknowledged");
+    browser.click("button[value=RESOLVED]");
+    assert_eq!(browser.text(".badge.resolved"), "Resolved");
+    assert!(browser.text(".history li:last-child").contains("Acknowledged → Resolved by admin"));
+    browser.go(&format!("{}/admin/", server.address));
+    browser.fill("form[action='/admin/keys'] input[name=name]", "camera-7");
+    browser.click("form[action='/admin/keys'] button");
+    assert!(browser.text(".notice pre").starts_with("wp_"));
+    assert_eq!(browser.complaints(), Vec::<String>::new(), "no error, nothing blocked");
+    browser.click(".who button");
+    browser.find("input[name=password]");
+}
+
+#[test]
+fn triage_with_scripts() {
+    triage(true);
+}
+
+#[test]
+fn triage_without_scripts() {
+    triage(false);
+}
+
+#[test]
+fn the_documentation_works_and_loads_nothing_from_elsewhere() {
+    let server = Server::start(Engine::Sqlite);
+    let browser = Browser::start(true);
+    browser.go(&format!("{}/redoc/", server.address));
+    assert_eq!(browser.text("#redoc h1"), format!("Watchpost ({})", env!("CARGO_PKG_VERSION")));
+    assert_eq!(browser.complaints(), Vec::<String>::new(), "ReDoc");
+
+    browser.go(&format!("{}/api/docs/", server.address));
+    // Log in through the page's own form, then use the token for another call.
+    browser.click("#operations-Log_in-logIn .opblock-summary-control");
+    browser.click("#operations-Log_in-logIn .try-out__btn");
+    let body = json!({"username": ADMIN, "password": PASSWORD}).to_string();
+    browser.fill("#operations-Log_in-logIn textarea.body-param__text", &body);
+    browser.click("#operations-Log_in-logIn button.execute");
+    let answer = browser.text("#operations-Log_in-logIn .live-responses-table .highlight-code");
+    let token = answer
+        .split("\"access\": \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or_else(|| panic!("{answer}"));
+    browser.click("button.authorize");
+    browser.fill(".auth-container input", token);
+    browser.click(".auth-container button[type=submit]");
+    browser.click(".auth-btn-wrapper .btn-done");
+    browser.click("#operations-Log_in-whoAmI .opblock-summary-control");
+    browser.click("#operations-Log_in-whoAmI .try-out__btn");
+    browser.click("#operations-Log_in-whoAmI button.execute");
+    let me = browser.text("#operations-Log_in-whoAmI .live-responses-table .highlight-code");
+    assert!(me.contains("\"username\": \"admin\""), "{me}");
+    assert_eq!(browser.complaints(), Vec::<String>::new(), "Swagger UI");
+}
