@@ -162,6 +162,15 @@ pub enum Origin {
     Key(KeyId),
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Key(id) => write!(f, "key:{id}"),
+        }
+    }
+}
+
 impl Origin {
     /// The user, when it was one.
     pub fn user(self) -> Option<UserId> {

@@ -196,7 +196,7 @@ fn log_alerts(submission: &Submission, receipts: &[Receipt]) {
                 source = detected.event.source_name(),
                 event.kind = detected.event.event_type(),
                 rule = finding.rule,
-                from = ?submission.origin,
+                by = %submission.origin,
                 "alert raised"
             );
         }

@@ -1,6 +1,6 @@
 //! The documentation: the OpenAPI document and two pages that show it, all from inside the binary.
 
-use crate::auth::guard::Anyone;
+use crate::auth::guard::Passerby;
 use crate::error::ApiError;
 use crate::openapi::Operation;
 use crate::routes::Routes;
@@ -62,7 +62,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/docs-assets/{name}"], Operation::page(Method::GET), asset);
 }
 
-async fn schema(_: Anyone, State(state): State<AppState>) -> Response {
+async fn schema(_: Passerby, State(state): State<AppState>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], state.schema.clone()).into_response()
 }
 
@@ -70,15 +70,15 @@ fn page(html: &'static str) -> Response {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response()
 }
 
-async fn swagger(_: Anyone) -> Response {
+async fn swagger(_: Passerby) -> Response {
     page(include_str!("templates/swagger.html"))
 }
 
-async fn redoc(_: Anyone) -> Response {
+async fn redoc(_: Passerby) -> Response {
     page(include_str!("templates/redoc.html"))
 }
 
-async fn asset(_: Anyone, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn asset(_: Passerby, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     if let Some((_, script)) = STARTERS.iter().find(|(starter, _)| *starter == name) {
         return Ok(([(header::CONTENT_TYPE, SCRIPT)], *script).into_response());
     }

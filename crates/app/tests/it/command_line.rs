@@ -184,6 +184,17 @@ fn migrate_and_doctor_say_what_is_so() {
         let finding: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(finding["ok"], true, "{line}");
     }
+    let newer = rusqlite::Connection::open(folder.path().join("watchpost-data/watchpost.db")).unwrap();
+    newer
+        .execute(
+            "INSERT INTO schema_migrations (version, name, hash, applied_at) VALUES (999, 'later', 'x', 0)",
+            [],
+        )
+        .unwrap();
+    newer.close().unwrap();
+    let refused = run(&folder, &["--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(refused.status.code(), Some(5), "{}", said(&refused));
+    assert!(said(&refused).contains("hint: install the newer Watchpost"), "{}", said(&refused));
     let open = run(&folder, &["doctor"], &[("WATCHPOST_LISTEN", "0.0.0.0:8000")]);
     assert_eq!(open.status.code(), Some(8));
     assert!(data(&open).contains("ALLOWED_HOSTS"), "{}", data(&open));

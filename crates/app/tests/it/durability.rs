@@ -109,3 +109,50 @@ fn everything_acknowledged_survives_a_stop() {
     server.restart();
     check(&server, &ledger);
 }
+
+/// A check that can't fail proves nothing: spoil the data in the ways that matter, and it has to notice.
+#[test]
+fn the_check_notices_what_is_lost_changed_or_without_its_alert() {
+    let mut server = Server::start(Engine::Sqlite);
+    let ledger = Ledger::default();
+    write_until(&server, &ledger, 60, || assert_eq!(server.stop(), Some(0)));
+    let path = server.folder.path().join("watchpost-data/watchpost.db");
+    let whole = std::fs::read(&path).unwrap();
+    let first = "(SELECT MIN(id) FROM events WHERE severity = 4)";
+    for spoil in [
+        format!("DELETE FROM events WHERE id = {first}"),
+        format!("UPDATE events SET description = 'other' WHERE id = {first}"),
+        format!("DELETE FROM alerts WHERE event_id = {first}"),
+        "UPDATE counters SET n = n + 1 WHERE name = 'alerts.OPEN.CRITICAL'".to_owned(),
+    ] {
+        std::fs::write(&path, &whole).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert!(connection.execute(&spoil, []).unwrap() > 0, "{spoil}");
+        connection.close().unwrap();
+        server.restart();
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&server, &ledger)));
+        assert!(checked.is_err(), "not noticed: {spoil}");
+        assert_eq!(server.stop(), Some(0));
+    }
+}
+
+#[test]
+fn an_unknown_outcome_is_found_out_before_it_is_acknowledged() {
+    let server = Server::start(Engine::Postgres);
+    // Every commit that stores an alert comes with the warning that a standby may lack it.
+    server.database().run(
+        "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'no standby'; RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON alerts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()",
+    );
+    let admin = server.admin();
+    for n in 1..=3 {
+        admin.event("CRITICAL", &format!("number {n}"));
+        assert_eq!(
+            admin.get("/api/v1/events").expect(200)["count"],
+            n,
+            "stored once, however often it was tried"
+        );
+        assert_eq!(admin.get("/api/v1/alerts").expect(200)["count"], n);
+    }
+    assert!(server.log.lock().unwrap().contains("trying again to find out"), "the outcome was in doubt");
+}

@@ -40,16 +40,24 @@ impl Database {
         format!("{}/{}", self.base, self.name)
     }
 
-    /// Runs a statement as the cluster's owner, outside the database.
-    pub(crate) fn administer(&self, statement: &str) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let url = format!("{}/postgres", self.base);
-            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client.batch_execute(statement).await.unwrap();
-        });
+    /// Runs statements as the cluster's owner, outside the database.
+    fn administer(&self, statements: &str) {
+        execute(&format!("{}/postgres", self.base), statements);
     }
+
+    /// Runs statements in the database.
+    pub(crate) fn run(&self, statements: &str) {
+        execute(&self.url(), statements);
+    }
+}
+
+fn execute(url: &str, statements: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(statements).await.unwrap();
+    });
 }
 
 impl Drop for Database {
@@ -109,6 +117,11 @@ impl Server {
         let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
         assert!(told.success());
         child.wait().unwrap().code()
+    }
+
+    /// The database of a server on PostgreSQL.
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
     }
 
     /// The command line, on this server's data.

@@ -124,6 +124,13 @@ impl Pool {
         drop(permit);
     }
 
+    /// Closes the connections that nobody has: when one of them was ended by the server, the others were, too.
+    pub(super) fn forget_idle(&self) {
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.clear();
+        }
+    }
+
     pub(super) fn close(&self) {
         self.permits.close();
         if let Ok(mut idle) = self.idle.lock() {
@@ -159,7 +166,7 @@ where
     while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
         match message {
             Ok(AsyncMessage::Notice(notice)) => {
-                if *notice.code() == SqlState::WARNING {
+                if [SqlState::WARNING, SqlState::ADMIN_SHUTDOWN].contains(notice.code()) {
                     in_doubt.store(true, Ordering::Release);
                     tracing::warn!(notice = notice.message(), "PostgreSQL warned");
                 } else {

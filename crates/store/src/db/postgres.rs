@@ -28,10 +28,15 @@ impl Postgres {
     async fn uncancelled<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T, StoreError> {
         let pool = self.pool.clone();
         let task = tokio::spawn(async move {
-            let mut loan = pool.lend().await?;
+            let mut loan = begun(&pool).await?;
             let result = work.run(&mut loan).await;
-            // Whatever went wrong, a connection inside a transaction isn't lent again: it is closed.
-            if result.is_ok() {
+            // Whatever went wrong, a connection inside a transaction isn't lent again; one in doubt is closed.
+            let reusable = match &result {
+                Ok(_) => true,
+                Err(StoreError::OutcomeUnknown(_)) => false,
+                Err(_) => loan.connection.client.batch_execute("ROLLBACK").await.is_ok(),
+            };
+            if reusable {
                 pool.give_back(loan);
             }
             result
@@ -58,24 +63,24 @@ impl Postgres {
     ) -> Result<Vec<Row>, StoreError> {
         let mut loan = self.pool.lend().await?;
         let first = read_rows(&mut loan.connection, &sql, &params).await;
-        match first {
+        let error = match first {
             Ok(rows) => {
                 self.pool.give_back(loan);
-                Ok(rows)
+                return Ok(rows);
             }
-            // The server was restarted while the connection lay idle: a read may simply be asked again.
-            Err(error) if error.is_closed() || loan.connection.client.is_closed() => {
-                drop(loan);
-                let mut loan = self.pool.lend().await?;
-                let rows = read_rows(&mut loan.connection, &sql, &params).await.map_err(refused)?;
-                self.pool.give_back(loan);
-                Ok(rows)
-            }
-            Err(error) => {
-                self.pool.give_back(loan);
-                Err(refused(error))
-            }
+            Err(error) => error,
+        };
+        if !lost(&error, &loan.connection) {
+            self.pool.give_back(loan);
+            return Err(refused(error));
         }
+        // The server was restarted while connections lay idle: a read may simply be asked again.
+        drop(loan);
+        self.pool.forget_idle();
+        let mut loan = self.pool.lend().await?;
+        let rows = read_rows(&mut loan.connection, &sql, &params).await.map_err(refused)?;
+        self.pool.give_back(loan);
+        Ok(rows)
     }
 
     pub(super) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
@@ -102,13 +107,11 @@ struct RunScript(Vec<String>);
 impl Work<()> for RunBatch {
     async fn run(self, loan: &mut Loan) -> Result<(), StoreError> {
         let connection = &mut loan.connection;
-        begin(connection).await?;
         for write in &self.0.writes {
             match write {
                 Write::Statement(statement) => {
                     let touched = execute(connection, statement).await?;
                     if statement.expect == Expect::One && touched != 1 {
-                        roll_back(connection).await;
                         return Err(StoreError::Conflict);
                     }
                 }
@@ -130,10 +133,8 @@ impl Work<()> for RunBatch {
 impl Work<Vec<Row>> for RunReturning {
     async fn run(self, loan: &mut Loan) -> Result<Vec<Row>, StoreError> {
         let connection = &mut loan.connection;
-        begin(connection).await?;
         let rows = read_rows(connection, self.0.sql, &self.0.params).await.map_err(refused)?;
         if self.0.expect == Expect::One && rows.len() != 1 {
-            roll_back(connection).await;
             return Err(StoreError::Conflict);
         }
         commit(connection).await?;
@@ -146,7 +147,7 @@ impl Work<()> for RunScript {
         let connection = &mut loan.connection;
         // A step of a migration may take its time, and waits for the node that is at it already.
         let ready = format!(
-            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
         );
         connection.client.batch_execute(&ready).await.map_err(refused)?;
         for statements in &self.0 {
@@ -156,15 +157,28 @@ impl Work<()> for RunScript {
     }
 }
 
-async fn begin(connection: &mut Connection) -> Result<(), StoreError> {
-    connection.take_doubt();
-    let first = connection.client.batch_execute("BEGIN").await;
-    first.map_err(|error| StoreError::Unavailable(with_causes(&error)))
+/// A connection with a transaction begun. One that the server has ended meanwhile is replaced: nothing has been
+/// asked of it yet.
+async fn begun(pool: &Pool) -> Result<Loan, StoreError> {
+    for last_try in [false, true] {
+        let loan = pool.lend().await?;
+        loan.connection.take_doubt();
+        match loan.connection.client.batch_execute("BEGIN").await {
+            Ok(()) => return Ok(loan),
+            Err(error) if last_try => return Err(StoreError::Unavailable(with_causes(&error))),
+            Err(_) => pool.forget_idle(),
+        }
+    }
+    Err(StoreError::Unavailable("the server ends its connections".into()))
 }
 
-/// Best effort: the connection isn't used again after a failure, and closing it rolls back as well.
-async fn roll_back(connection: &mut Connection) {
-    connection.client.batch_execute("ROLLBACK").await.ok();
+/// Whether an error means that the connection is gone, rather than that the statement was refused.
+fn lost(error: &tokio_postgres::Error, connection: &Connection) -> bool {
+    let ended = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+    match error.code() {
+        Some(code) => ended.contains(code),
+        None => error.is_closed() || connection.client.is_closed(),
+    }
 }
 
 async fn commit(connection: &mut Connection) -> Result<(), StoreError> {
@@ -173,11 +187,12 @@ async fn commit(connection: &mut Connection) -> Result<(), StoreError> {
             "PostgreSQL committed without knowing whether its standby has the data".into(),
         )),
         Ok(()) => Ok(()),
-        Err(error) => match error.as_db_error() {
-            // The server lives and says no: nothing was written.
-            Some(_) if !connection.client.is_closed() => Err(refused(error)),
-            _ => Err(StoreError::OutcomeUnknown(with_causes(&error))),
-        },
+        // Ended while it committed, perhaps after it had: PostgreSQL may even say why, and still have the data.
+        Err(error) if lost(&error, connection) || error.as_db_error().is_none() => {
+            Err(StoreError::OutcomeUnknown(with_causes(&error)))
+        }
+        // The server lives and says no: nothing was written.
+        Err(error) => Err(refused(error)),
     }
 }
 

@@ -90,6 +90,33 @@ fn events_lie_in_the_partition_of_their_month() {
     });
 }
 
+/// PostgreSQL says COMMIT and warns when its standby may lack the data. Any warning there is taken for that one.
+#[test]
+fn a_warning_at_commit_leaves_the_outcome_open() {
+    run(Place::postgres(), |db, _| async move {
+        let warn = "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'no standby'; RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON alerts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()";
+        watchpost_store::testing::run(&db, warn).await.unwrap();
+        let events = [event(1, Severity::High, "fw", "scan", "x")];
+        let first = store(&db, &events).await;
+        assert!(matches!(first, Err(StoreError::OutcomeUnknown(_))), "{first:?}");
+        let again = store(&db, &events).await;
+        assert!(matches!(again, Err(StoreError::Taken(_))), "the same ids tell that it was done: {again:?}");
+        store(&db, &[event(2, Severity::Low, "fw", "scan", "x")]).await.unwrap();
+        assert_eq!(db.event_count(&[]).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn sqlite_is_one_without_the_bug_in_resetting_its_log() {
+    run(Place::sqlite(), |db, _| async move {
+        let version = db.health().await.unwrap().version;
+        let numbers: Vec<u32> =
+            version.trim_start_matches("SQLite ").split('.').map(|n| n.parse().unwrap()).collect();
+        assert!(numbers >= vec![3, 51, 3] && numbers != vec![3, 52, 0], "{version}");
+    });
+}
+
 /// A list in the order of an index reads a page, not the table.
 #[test]
 fn lists_of_alerts_come_from_an_index_in_order() {

@@ -1,6 +1,6 @@
 //! Whether the server lives, whether it is ready, and what it counts.
 
-use crate::auth::guard::{Anyone, peer};
+use crate::auth::guard::{Passerby, peer};
 use crate::error::ApiError;
 use crate::openapi::Operation;
 use crate::routes::Routes;
@@ -64,11 +64,11 @@ struct Ready {
     version: &'static str,
 }
 
-async fn alive(_: Anyone) -> Json<Alive> {
+async fn alive(_: Passerby) -> Json<Alive> {
     Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-async fn ready(_: Anyone, State(state): State<AppState>) -> Response {
+async fn ready(_: Passerby, State(state): State<AppState>) -> Response {
     let (database, migrations) = match tokio::time::timeout(PATIENCE, state.db.health()).await {
         Ok(Ok(health)) if health.step == LATEST => ("ok", "ok"),
         Ok(Ok(_)) => ("ok", "pending"),
@@ -108,7 +108,7 @@ impl FromRequestParts<AppState> for Scraper {
     }
 }
 
-async fn metrics(_: Anyone, _: Scraper, State(state): State<AppState>) -> Response {
+async fn metrics(_: Passerby, _: Scraper, State(state): State<AppState>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.metrics.text()).into_response()
 }

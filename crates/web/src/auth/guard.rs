@@ -80,6 +80,22 @@ guards! {
     Administrator => Administer;
 }
 
+/// Anybody, unmeasured: for what costs next to nothing and must answer whatever else an address asks for, such as
+/// probes and the files of pages.
+pub(crate) struct Passerby;
+
+impl Guard for Passerby {
+    const ACTION: Action = Action::EnterAnonymously;
+}
+
+impl FromRequestParts<AppState> for Passerby {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+}
+
 async fn admit(action: Action, parts: &Parts, state: &AppState) -> Result<Caller, ApiError> {
     let peer = peer(parts);
     // Where anybody may enter a credential decides nothing: an old token must not keep one from logging in.

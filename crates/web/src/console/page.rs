@@ -1,6 +1,6 @@
 //! What all pages share: templates, the policy of what they may load, files, and pages that say no.
 
-use crate::auth::guard::Anyone;
+use crate::auth::guard::Passerby;
 use crate::auth::session::Session;
 use crate::error::ApiError;
 use crate::extract::Id;
@@ -181,7 +181,7 @@ impl IntoResponse for PageError {
 }
 
 /// A file that pages load.
-pub(crate) async fn file(_: Anyone, Id(name): Id<String>) -> Result<Response, ApiError> {
+pub(crate) async fn file(_: Passerby, Id(name): Id<String>) -> Result<Response, ApiError> {
     let (_, kind, text) = FILES.iter().find(|(known, ..)| *known == name).ok_or(ApiError::NotFound)?;
     let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=3600")];
     Ok((headers, *text).into_response())
