@@ -92,7 +92,7 @@ pub enum Action {
     Administer,
 }
 
-/// The table of CONTRACT: whether a caller of this rank may do this.
+/// The table of who may do what; docs/api.md shows it to people.
 pub const fn allows(rank: Rank, action: Action) -> bool {
     use Role::{Admin, Analyst, Responder};
     match action {

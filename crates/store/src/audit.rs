@@ -2,7 +2,7 @@
 
 use crate::db::{Batch, Row};
 use crate::{Db, StoreError};
-use watchpost_model::page::{Count, MAX_COUNTED, Page, PageRequest};
+use watchpost_model::page::{Page, PageRequest};
 use watchpost_model::{Actor, Timestamp};
 
 const WRITE: &str = "INSERT INTO audit (at, actor, action, object, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -53,7 +53,6 @@ impl Db {
     /// A page of the audit log, newest first.
     pub async fn audit_log(&self, request: PageRequest) -> Result<Page<AuditRow>, StoreError> {
         let count = self.bounded_count(COUNT.to_owned(), vec![]).await?;
-        debug_assert!(matches!(count, Count::Exact(_)) || count.number() == MAX_COUNTED);
         let (rows, more) = self.page_rows(LIST.to_owned(), vec![], request).await?;
         let rows = rows.iter().map(audit_row).collect::<Result<_, _>>()?;
         Ok(Page { rows, count, more, request })

@@ -1,14 +1,14 @@
 //! `watchpost key …`: sensor keys, from a shell on the server.
 
+use super::all_rows;
 use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
 use crate::printer::{Printer, table};
 use crate::{Outcome, start};
 use clap::{Arg, ArgMatches, Command};
-use watchpost_model::key::NewKey;
-use watchpost_model::page::{MAX_PAGE_SIZE, PageRequest};
+use watchpost_model::key::{NewKey, SensorKey};
 use watchpost_model::text::Given;
-use watchpost_model::{Actor, KeyId};
+use watchpost_model::{Actor, KeyId, Timestamp};
 use watchpost_pipeline::now;
 use watchpost_store::{AuditEntry, StoreError};
 use watchpost_web::generate_key;
@@ -77,32 +77,18 @@ async fn create(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outco
 
 async fn list(config: &Config, printer: &Printer) -> Outcome<ExitStatus> {
     let db = start::open_current(config).await?;
-    let mut rows = Vec::new();
-    let mut number = 1;
-    loop {
-        let page = db.keys(PageRequest { number, size: MAX_PAGE_SIZE }).await?;
-        for key in page.rows {
-            let state = match (key.revoked_at, key.works_at(now())) {
-                (Some(_), _) => "revoked",
-                (None, true) => "active",
-                (None, false) => "expired",
-            };
-            let time =
-                |at: Option<watchpost_model::Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
-            rows.push(vec![
-                key.id.to_string(),
-                key.name,
-                format!("{}…", key.prefix),
-                state.into(),
-                time(key.expires_at),
-                time(key.last_used_at),
-            ]);
-        }
-        if !page.more {
-            break;
-        }
-        number += 1;
-    }
+    let row = |key: SensorKey| {
+        let state = match (key.revoked_at, key.works_at(now())) {
+            (Some(_), _) => "revoked",
+            (None, true) => "active",
+            (None, false) => "expired",
+        };
+        let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
+        let (expires, used) = (time(key.expires_at), time(key.last_used_at));
+        vec![key.id.to_string(), key.name, format!("{}…", key.prefix), state.into(), expires, used]
+    };
+    let keys = all_rows(|page| db.keys(page)).await?;
+    let rows: Vec<_> = keys.into_iter().map(row).collect();
     match rows.is_empty() {
         true => printer.say("There are no keys yet. `watchpost key create NAME` makes one."),
         false => printer.data(table(&["ID", "NAME", "SECRET", "STATE", "EXPIRES", "LAST USED"], &rows)),

@@ -12,6 +12,9 @@ use crate::settings::{SETTINGS, Settings, markdown};
 use crate::{Outcome, logging, serve};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
+use std::future::Future;
+use watchpost_model::page::{MAX_PAGE_SIZE, Page, PageRequest};
+use watchpost_store::StoreError;
 
 fn command() -> Command {
     let mut root = Command::new("watchpost")
@@ -113,4 +116,20 @@ fn show_settings(settings: &Settings, as_markdown: bool, printer: &Printer) {
     let rows: Vec<_> = SETTINGS.iter().map(|setting| row(setting.name)).collect();
     printer.data(table(&["SETTING", "VALUE", "FROM"], &rows));
     settings.warnings.iter().for_each(|warning| printer.warn(warning));
+}
+
+/// Every row of a list, page by page.
+async fn all_rows<T, F>(mut page: impl FnMut(PageRequest) -> F) -> Outcome<Vec<T>>
+where
+    F: Future<Output = Result<Page<T>, StoreError>>,
+{
+    let mut rows = Vec::new();
+    for number in 1.. {
+        let page = page(PageRequest { number, size: MAX_PAGE_SIZE }).await?;
+        rows.extend(page.rows);
+        if !page.more {
+            break;
+        }
+    }
+    Ok(rows)
 }

@@ -1,15 +1,15 @@
 //! `watchpost user …`: people, from a shell on the server.
 
+use super::all_rows;
 use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
 use crate::printer::{Printer, table};
 use crate::{Outcome, start};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::{BufRead, IsTerminal, stdin};
-use watchpost_model::page::{MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::text::Given;
 use watchpost_model::user::NewUser;
-use watchpost_model::{Actor, Invalid, Role, UserId};
+use watchpost_model::{Actor, Invalid, Role, User, UserId};
 use watchpost_pipeline::now;
 use watchpost_store::{AuditEntry, Db, StoreError, UserChange};
 use watchpost_web::{generate_password, hash_password};
@@ -181,20 +181,13 @@ pub(crate) async fn create(config: &Config, asked: &ArgMatches, printer: &Printe
 
 async fn list(config: &Config, printer: &Printer) -> Outcome<ExitStatus> {
     let db = start::open_current(config).await?;
-    let mut rows = Vec::new();
-    let mut number = 1;
-    loop {
-        let page = db.users(PageRequest { number, size: MAX_PAGE_SIZE }).await?;
-        for user in page.rows {
-            let last = user.last_login_at.map_or("never".to_owned(), |at| at.to_string());
-            let state = if user.active { "active" } else { "disabled" };
-            rows.push(vec![user.id.to_string(), user.username, user.role.title().into(), state.into(), last]);
-        }
-        if !page.more {
-            break;
-        }
-        number += 1;
-    }
+    let row = |user: User| {
+        let last = user.last_login_at.map_or("never".to_owned(), |at| at.to_string());
+        let state = if user.active { "active" } else { "disabled" };
+        vec![user.id.to_string(), user.username, user.role.title().into(), state.into(), last]
+    };
+    let users = all_rows(|page| db.users(page)).await?;
+    let rows: Vec<_> = users.into_iter().map(row).collect();
     if rows.is_empty() {
         printer.say("There are no users yet. The first start of the server makes an Admin.");
     } else {
