@@ -1,8 +1,9 @@
 //! Settings as the types they stand for; everything that is wrong is said at once.
 
 use crate::exit::{AppError, ExitStatus};
-use crate::settings::{Origin, Settings};
-use std::path::PathBuf;
+use crate::settings::Settings;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
 use watchpost_store::{Location, PostgresOptions};
 use watchpost_web::{Rate, Rates};
 
@@ -70,8 +71,20 @@ fn size(text: &str) -> Option<usize> {
 
 fn public_url(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/');
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let good = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c));
+    let place = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let (good, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            (address.parse::<Ipv6Addr>().is_ok(), port)
+        }
+        None => {
+            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+            let known = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+            (!host.is_empty() && host.chars().all(known), port)
+        }
+    };
+    let number = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let good = good && (port.is_empty() || port.strip_prefix(':').is_some_and(number));
     good.then(|| text.to_owned())
 }
 
@@ -90,7 +103,8 @@ impl Reader<'_> {
         let (value, origin) = self.settings.get(name);
         let found = read(value);
         if found.is_none() {
-            let shown = if is_secret(name) { "its value".to_owned() } else { format!("{value:?}") };
+            let shown =
+                if is_secret(name) { "its value".to_owned() } else { format!("{:?}", shown(name, value)) };
             self.wrong.push(format!("{name} ({}): {shown} can't be used; {wanted}", origin.name()));
         }
         found
@@ -148,12 +162,14 @@ impl Config {
         let log = reader.read("WATCHPOST_LOG", "write error, warn, info, debug, trace or a filter", |text| {
             tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned())
         });
-        let data_dir = PathBuf::from(reader.text("WATCHPOST_DATA_DIR").unwrap_or_else(|| ".".into()));
+        let data_dir = reader.read("WATCHPOST_DATA_DIR", "write the path of a directory", |text| {
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        });
         let authority = reader.text("WATCHPOST_DATABASE_CA").map(PathBuf::from);
         let location =
             reader.read("DATABASE_URL", "write sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME", |url| {
                 let connections = connections.unwrap_or(2);
-                location(url, &data_dir, authority.clone(), connections)
+                location(url, data_dir.as_deref().unwrap_or(Path::new("")), authority.clone(), connections)
             });
         let hosts = reader.text("ALLOWED_HOSTS").unwrap_or_default();
         let hosts =
@@ -165,7 +181,7 @@ impl Config {
         let complete = || {
             Some(Self {
                 listen: listen?,
-                data_dir,
+                data_dir: data_dir?,
                 location: location?,
                 secret_key: secret_key?,
                 allowed_hosts: hosts,
@@ -201,12 +217,7 @@ fn read_rates(reader: &mut Reader<'_>) -> Option<Option<Rates>> {
     Some(on?.then_some(rates))
 }
 
-fn location(
-    url: &str,
-    data_dir: &std::path::Path,
-    authority: Option<PathBuf>,
-    connections: usize,
-) -> Option<Location> {
+fn location(url: &str, data_dir: &Path, authority: Option<PathBuf>, connections: usize) -> Option<Location> {
     if url.is_empty() {
         return Some(Location::Sqlite(data_dir.join("watchpost.db")));
     }
@@ -218,17 +229,29 @@ fn location(
 }
 
 /// The value to show for a setting.
-pub(crate) fn shown(name: &str, value: &str, origin: Origin) -> String {
+pub(crate) fn shown(name: &str, value: &str) -> String {
     if is_secret(name) {
         return if value.is_empty() { "(not set)".into() } else { "(set)".into() };
     }
-    // The address of a database holds its password.
-    match (name, value.split_once("://"), origin) {
-        ("DATABASE_URL", Some((scheme, rest)), _) => match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://…@{host}"),
-            None => value.to_owned(),
-        },
-        _ => value.to_owned(),
+    if name == "DATABASE_URL" { database_shown(value) } else { value.to_owned() }
+}
+
+/// The address of a database without what may be its password, which can stand before the host or behind the `?`.
+fn database_shown(url: &str) -> String {
+    if url.is_empty() || url.starts_with("sqlite:") {
+        return url.to_owned();
+    }
+    // What isn't an address at all may be anything.
+    let Some((scheme, rest)) = url.split_once("://") else { return "…".into() };
+    let (before, host) = rest.rsplit_once('@').map_or(("", rest), |(before, host)| (before, host));
+    // A `?` before the last `@`: the password holds one of them, and nobody can tell which.
+    if before.contains('?') {
+        return format!("{scheme}://…");
+    }
+    let user = if before.is_empty() { "" } else { "…@" };
+    match host.split_once('?') {
+        Some((host, _)) => format!("{scheme}://{user}{host}?…"),
+        None => format!("{scheme}://{user}{host}"),
     }
 }
 
@@ -245,13 +268,32 @@ mod tests {
         assert_eq!(size("2048"), Some(2_048));
         assert!(["", "1", "x", "1TB", "99999999999GiB"].iter().all(|wrong| size(wrong).is_none()));
         assert_eq!(public_url("https://a.example/"), Some("https://a.example".into()));
-        assert!(["a.example", "https://a/b", "ftp://a", "https://"].iter().all(|w| public_url(w).is_none()));
+        assert_eq!(public_url("http://[::1]:8443"), Some("http://[::1]:8443".into()));
+        let wrong = ["a.example", "https://a/b", "ftp://a", "https://", "https://a:b", "https://a:1:2"];
+        assert!(wrong.iter().all(|wrong| public_url(wrong).is_none()));
+        let wrong =
+            ["https://a:0", "https://a:65536", "https://a:", "https://:80", "https://[::1", "https://[x]"];
+        assert!(wrong.iter().all(|wrong| public_url(wrong).is_none()));
     }
 
     #[test]
     fn the_password_in_an_address_is_not_shown() {
-        let text = shown("DATABASE_URL", "postgres://u:p@ss@h/db", Origin::Environment);
-        assert_eq!(text, "postgres://…@h/db");
-        assert_eq!(shown("SECRET_KEY", "x", Origin::Flag), "(set)");
+        let shown_as = [
+            ("", ""),
+            ("sqlite://a.db", "sqlite://a.db"),
+            ("postgres://h/db", "postgres://h/db"),
+            ("postgres://u:p@ss@h/db", "postgres://…@h/db"),
+            ("postgres://h/db?user=u&password=pass", "postgres://h/db?…"),
+            ("postgres://u:pass@h/db?sslmode=require", "postgres://…@h/db?…"),
+            ("postgres://h/db?password=p@ss", "postgres://…"),
+            ("postgres://u:p?ss@h/db", "postgres://…"),
+            ("mysql://u:pass@h/db", "mysql://…@h/db"),
+            ("postgres:u:pass@h/db", "…"),
+            ("host=h password=pass", "…"),
+        ];
+        for (url, wanted) in shown_as {
+            assert_eq!(shown("DATABASE_URL", url), wanted);
+        }
+        assert_eq!(shown("SECRET_KEY", "x"), "(set)");
     }
 }

@@ -185,6 +185,18 @@ impl Settings {
     }
 }
 
+fn unclear(place: &str) -> String {
+    format!("{place} can't be understood (quote a value that holds spaces or #)")
+}
+
+/// Which line of a file this is, or is the end of.
+fn number_of(line: &str, path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let number =
+        text.lines().position(|other| !line.is_empty() && other.trim_end().ends_with(line.trim_end()));
+    number.map_or("a line".to_owned(), |number| format!("line {}", number + 1))
+}
+
 fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, AppError> {
     if !path.exists() {
         return Ok(BTreeMap::new());
@@ -193,15 +205,31 @@ fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, AppError> {
         AppError::new(ExitStatus::Setting, format!(".env can't be read: {error}"), "each line is NAME=value")
     };
     let lines = dotenvy::from_path_iter(path).map_err(|error| unusable(&error))?;
-    lines.map(|line| line.map_err(|error| unusable(&error))).collect()
+    let understood = |line: Result<_, dotenvy::Error>| {
+        line.map_err(|error| match error {
+            // The line may hold a secret: it is named by its number.
+            dotenvy::Error::LineParse(line, _) => unusable(&unclear(&number_of(&line, path))),
+            error => unusable(&error),
+        })
+    };
+    lines.map(understood).collect()
 }
 
 fn read_toml(path: &Path) -> Result<BTreeMap<&'static str, String>, AppError> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(BTreeMap::new()) };
     let unusable =
         |message: String| AppError::new(ExitStatus::Setting, message, "`watchpost settings` lists them all");
-    let table: toml::Table =
-        text.parse().map_err(|error| unusable(format!("watchpost.toml can't be read: {error}")))?;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(unusable(format!("watchpost.toml can't be read: {error}"))),
+    };
+    // The error's own text quotes the line, which may hold a secret.
+    let unclear = |error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let number = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+        unusable(format!("watchpost.toml can't be read: line {number}: {}", error.message()))
+    };
+    let table: toml::Table = text.parse().map_err(unclear)?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
         let Some(setting) = SETTINGS.iter().find(|s| toml_key(s.name) == key || s.name == key) else {

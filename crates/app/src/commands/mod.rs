@@ -111,7 +111,7 @@ fn show_settings(settings: &Settings, as_markdown: bool, printer: &Printer) {
     }
     let row = |name: &'static str| {
         let (value, origin) = settings.get(name);
-        vec![name.to_owned(), shown(name, value, origin), origin.name().to_owned()]
+        vec![name.to_owned(), shown(name, value), origin.name().to_owned()]
     };
     let rows: Vec<_> = SETTINGS.iter().map(|setting| row(setting.name)).collect();
     printer.data(table(&["SETTING", "VALUE", "FROM"], &rows));

@@ -13,6 +13,7 @@ mod durability;
 mod login;
 mod net;
 mod server;
+mod settings;
 mod throttle;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
