@@ -4,13 +4,19 @@
 //! it falls too far behind, lines are dropped and counted, and the count is said.
 
 use crate::config::LogFormat;
+use crate::printer::is_obeyed;
+use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Writer, debug_fn};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter, SubscriberBuilder};
+use watchpost_pipeline::now;
 
 /// Lines that may wait to be written: a few seconds' worth of a very busy server.
 const WAITING_LINES: usize = 16_384;
@@ -38,19 +44,20 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Guard {
     let (lines, waiting) = sync_channel(WAITING_LINES);
     let dropped = Arc::new(AtomicU64::new(0));
     let count = dropped.clone();
-    let writer =
-        std::thread::Builder::new().name("log".into()).spawn(move || write_lines(&waiting, &count)).ok();
-    let lender = Lender { lines: lines.clone(), dropped };
     let human = match format {
         LogFormat::Human => true,
         LogFormat::Json => false,
         LogFormat::Auto => stderr().is_terminal(),
     };
+    let colour = human && stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let write = move || write_lines(&waiting, &count, human, || stderr().lock());
+    let writer = std::thread::Builder::new().name("log".into()).spawn(write).ok();
+    let lender = Lender { lines: lines.clone(), dropped };
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lender);
     // A second call, as in tests within one process, keeps the first log.
     let _ = match human {
-        true => builder.with_target(false).with_ansi(stderr().is_terminal()).try_init(),
+        true => people(builder, colour).try_init(),
         false => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
@@ -61,17 +68,33 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Guard {
     Guard { lines: Some(lines), writer }
 }
 
-fn write_lines(waiting: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
+/// Lines as people read them.
+fn people<F>(
+    builder: SubscriberBuilder<DefaultFields, Format, F, Lender>,
+    colour: bool,
+) -> SubscriberBuilder<impl for<'a> FormatFields<'a> + 'static, Format, F, Lender> {
+    builder.with_target(false).with_ansi(colour).fmt_fields(debug_fn(write_field).delimited(" "))
+}
+
+/// Writes lines until an empty one comes, and says how many were dropped on the way.
+fn write_lines<W: Write>(waiting: &Receiver<Vec<u8>>, dropped: &AtomicU64, human: bool, out: impl Fn() -> W) {
     while let Ok(line) = waiting.recv() {
-        if line.is_empty() {
-            return;
-        }
-        let mut out = stderr().lock();
+        let mut out = out();
         out.write_all(&line).ok();
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            writeln!(out, "{{\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"count\":{lost}}}")
-                .ok();
+            let (said, at) = ("log lines were dropped", now());
+            match human {
+                true => writeln!(out, "{at}  WARN {said} count={lost}"),
+                false => writeln!(
+                    out,
+                    r#"{{"timestamp":"{at}","level":"WARN","message":"{said}","count":{lost}}}"#
+                ),
+            }
+            .ok();
+        }
+        if line.is_empty() {
+            return;
         }
     }
 }
@@ -79,6 +102,32 @@ fn write_lines(waiting: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
 struct Lender {
     lines: SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
+}
+
+/// Writes what was logged so that it can neither end its line nor command the terminal. The library's own formatter
+/// lets ends of line through, and in colour whole commands.
+struct Harmless<'a, 'b>(&'a mut Writer<'b>);
+
+impl fmt::Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.contains(is_obeyed) {
+            return self.0.write_str(text);
+        }
+        text.chars().try_for_each(|c| match is_obeyed(c) {
+            true => write!(self.0, "{}", c.escape_default()),
+            false => self.0.write_char(c),
+        })
+    }
+}
+
+/// A field of a line for people.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match (field.name(), writer.has_ansi_escapes()) {
+        ("message", _) => {}
+        (name, true) => write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
+        (name, false) => write!(writer, "{name}=")?,
+    }
+    write!(Harmless(writer), "{value:?}")
 }
 
 /// One line in the making.
@@ -112,5 +161,69 @@ impl<'a> MakeWriter<'a> for Lender {
 
     fn make_writer(&'a self) -> Line<'a> {
         Line { text: Vec::with_capacity(256), lender: self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(human: bool, colour: bool, log: impl FnOnce()) -> String {
+        let (lines, waiting) = sync_channel(8);
+        let lender = Lender { lines, dropped: Arc::default() };
+        let builder = tracing_subscriber::fmt().with_writer(lender);
+        match human {
+            true => tracing::subscriber::with_default(people(builder, colour).finish(), log),
+            false => tracing::subscriber::with_default(builder.json().flatten_event(true).finish(), log),
+        }
+        waiting.try_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_dropped_is_said_in_the_format_of_the_log() {
+        for human in [true, false] {
+            let (lines, waiting) = sync_channel(1);
+            let dropped = Arc::new(AtomicU64::new(0));
+            let lender = Lender { lines: lines.clone(), dropped: dropped.clone() };
+            for _ in 0..3 {
+                lender.make_writer().write_all(b"full\n").unwrap();
+            }
+            drop((lender, lines));
+            let mut out = tempfile::tempfile().unwrap();
+            write_lines(&waiting, &dropped, human, || out.try_clone().unwrap());
+            std::io::Seek::rewind(&mut out).unwrap();
+            let text = std::io::read_to_string(out).unwrap();
+            let said: Vec<_> = text.lines().collect();
+            assert_eq!((said.len(), said[0]), (2, "full"), "{text}");
+            match human {
+                true => assert!(said[1].ends_with("WARN log lines were dropped count=2"), "{text}"),
+                false => {
+                    let line: serde_json::Value = serde_json::from_str(said[1]).unwrap();
+                    assert!(
+                        line["count"] == 2 && line["timestamp"].as_str().unwrap().ends_with('Z'),
+                        "{text}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_sends_stays_in_its_line() {
+        let hostile = "x\r\n2026-01-01T00:00:00Z  INFO all is well\x1b[2K\x07\u{9b}1A\u{202e}\u{2028}end";
+        for (human, colour) in [(true, true), (true, false), (false, false)] {
+            let text = logged(human, colour, || {
+                let span = tracing::info_span!("request", path = %hostile).entered();
+                tracing::info!(shown = %hostile, debugged = ?hostile, text = hostile, "{hostile}");
+                drop(span);
+            });
+            assert_eq!(text.matches('\n').count(), 1, "one event is one line: {text:?}");
+            assert!(text.ends_with('\n') && !text.contains('\r'), "{text:?}");
+            assert!(!text.contains("\x1b[2K") && !text.contains('\x07'), "{text:?}");
+            if human {
+                assert!(!text.contains(['\u{9b}', '\u{202e}', '\u{2028}']), "{text:?}");
+            }
+            assert!(text.contains("all is well") && text.contains("end"), "nothing is lost: {text:?}");
+        }
     }
 }

@@ -53,15 +53,16 @@ impl Printer {
     }
 }
 
+/// Whether a terminal acts on a character instead of showing it: controls, other ends of line, turns of direction.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text without what a terminal would obey: it may come from a sensor or a stranger.
 fn plain(text: &str) -> String {
     let harmless = |c: char| match c {
         '\n' | '\t' => c,
-        c if c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-        {
-            '\u{fffd}'
-        }
+        c if is_obeyed(c) => '\u{fffd}',
         c => c,
     };
     text.chars().map(harmless).collect()
