@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
@@ -55,7 +56,8 @@ impl Default for NetLimits {
 /// After an error that a moment may heal, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until told to stop, then lets requests under way finish.
+/// Takes connections until told to stop, then lets requests under way finish for a while. When it returns, none is
+/// left: what they held is free.
 pub async fn accept<S>(
     listener: TcpListener,
     service: S,
@@ -68,6 +70,7 @@ where
 {
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
+    let mut open = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
@@ -82,7 +85,8 @@ where
             Ok((stream, peer)) => {
                 let connection = connection(stream, peer, service.clone(), limits);
                 let watched = graceful.watch(connection);
-                tokio::spawn(async move {
+                while open.try_join_next().is_some() {}
+                open.spawn(async move {
                     if let Err(error) = watched.await {
                         tracing::debug!(%error, %peer, "a connection ended early");
                     }
@@ -98,6 +102,7 @@ where
     drop(listener);
     if tokio::time::timeout(limits.farewell, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests that took too long were cut off");
+        open.shutdown().await;
     }
     Ok(())
 }

@@ -133,3 +133,26 @@ fn connections_beyond_the_limit_wait_for_a_place() {
     second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(everything(second).contains("200 OK"), "and has its turn then");
 }
+
+#[test]
+fn a_request_that_takes_too_long_is_cut_off_before_the_loop_returns() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let service = Service { arrived: Arc::default(), go_on: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let limits = NetLimits { farewell: Duration::from_millis(100), ..NetLimits::default() };
+        let accepting =
+            tokio::spawn(accept(listener, service.clone(), limits, async { drop(stopped.await) }));
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        service.arrived.notified().await;
+        stop.send(()).unwrap();
+        accepting.await.unwrap().unwrap();
+        // What a request holds (a place in the intake, say) has to be free when the parts behind it are stopped.
+        assert_eq!(Arc::strong_count(&service.go_on), 1, "no request is left with a hold on the service");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(everything(stream), "", "the connection is closed without an answer");
+    });
+}
