@@ -26,7 +26,11 @@ cargo xtask COMMAND
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let command = arguments.next().unwrap_or_default();
-    let rest: Vec<OsString> = arguments.filter(|argument| argument != "--").collect();
+    let mut rest: Vec<OsString> = arguments.collect();
+    // What comes behind the first of these is for the command that is run, whatever it holds.
+    if let Some(at) = rest.iter().position(|argument| argument == "--") {
+        rest.remove(at);
+    }
     let done = match command.to_str() {
         Some("test") => test(&rest),
         Some("ci") => ci(),

@@ -124,7 +124,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
-            false => Body::new(Paced { body, pause: limits.body_pause, deadline: None }),
+            false => Body::new(Paced { body, pause: limits.body_pause, deadline: None, waiting: false }),
         });
         request.extensions_mut().insert(ConnectInfo(peer));
         service.clone().call(request)
@@ -143,6 +143,8 @@ struct Paced {
     body: Incoming,
     pause: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether the last thing that was said to the reader is to wait: only its waiting counts, not its own pauses.
+    waiting: bool,
 }
 
 impl HttpBody for Paced {
@@ -155,14 +157,15 @@ impl HttpBody for Paced {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            if let Some(deadline) = &mut this.deadline {
-                deadline.as_mut().reset(Instant::now() + this.pause);
-            }
+            this.waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
         }
         // Most bodies are there when they are asked for and never need a timer.
         let pause = this.pause;
         let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        if !std::mem::replace(&mut this.waiting, true) {
+            deadline.as_mut().reset(Instant::now() + pause);
+        }
         match deadline.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into()))),
