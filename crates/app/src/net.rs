@@ -2,7 +2,8 @@
 
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
+use http_body_util::BodyExt;
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -13,7 +14,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,6 +53,10 @@ impl Default for NetLimits {
         }
     }
 }
+
+/// How much of a body that nobody wants is read, and for how long.
+const MAX_PASSED_BYTES: usize = 256 << 10;
+const MAX_PASSING: Duration = Duration::from_millis(500);
 
 /// After an error that a moment may heal, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -122,12 +127,23 @@ where
 {
     stream.set_nodelay(true).ok();
     let service = service_fn(move |request: Request<Incoming>| {
+        let unread = Unread::default();
+        let expects = request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
-            false => Body::new(Paced { body, pause: limits.body_pause, deadline: None, waiting: false }),
+            false => Body::new(Paced::new(body, limits.body_pause, unread.clone())),
         });
         request.extensions_mut().insert(ConnectInfo(peer));
-        service.clone().call(request)
+        let answering = service.clone().call(request);
+        async move {
+            let mut response = answering.await?;
+            if let Some(body) = unread.take()
+                && (expects || !read_past(body).await)
+            {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -138,13 +154,60 @@ where
         .serve_connection(TokioIo::new(stream), service)
 }
 
+/// A body that its handler left unread: a request can be refused without it.
+#[derive(Clone, Default)]
+struct Unread(Arc<Mutex<Option<Incoming>>>);
+
+impl Unread {
+    fn keep(&self, body: Incoming) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    fn take(&self) -> Option<Incoming> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Reads the rest of a body for a moment, so that the connection can carry the next request; whether that was all.
+/// Otherwise the client has to be told that the connection ends, or its next request fails.
+async fn read_past(mut body: Incoming) -> bool {
+    let reading = async {
+        let mut left = MAX_PASSED_BYTES;
+        while let Some(frame) = body.frame().await {
+            let read = frame.ok().and_then(|frame| frame.data_ref().map(Bytes::len));
+            match read.and_then(|read| left.checked_sub(read)) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    };
+    tokio::time::timeout(MAX_PASSING, reading).await.unwrap_or(false)
+}
+
 /// A body that has to go on arriving.
 struct Paced {
-    body: Incoming,
+    /// Taken when it is dropped.
+    body: Option<Incoming>,
     pause: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Whether the last thing that was said to the reader is to wait: only its waiting counts, not its own pauses.
     waiting: bool,
+    unread: Unread,
+}
+
+impl Paced {
+    fn new(body: Incoming, pause: Duration, unread: Unread) -> Self {
+        Self { body: Some(body), pause, deadline: None, waiting: false, unread }
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            self.unread.keep(body);
+        }
+    }
 }
 
 impl HttpBody for Paced {
@@ -156,8 +219,13 @@ impl HttpBody for Paced {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             this.waiting = false;
+            if !matches!(frame, Some(Ok(_))) {
+                // It ended, well or badly: there is nothing left of it.
+                this.body = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
         }
         // Most bodies are there when they are asked for and never need a timer.
@@ -173,10 +241,10 @@ impl HttpBody for Paced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
 }

@@ -32,6 +32,9 @@ impl tower::Service<Request<Body>> for Service {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
+            if request.uri().path() == "/refuse" {
+                return Ok(Response::new("refused".into()));
+            }
             if request.uri().path() == "/slow" {
                 service.arrived.notify_one();
                 service.go_on.notified().await;
@@ -132,6 +135,41 @@ fn connections_beyond_the_limit_wait_for_a_place() {
     assert!(everything(first).contains("200 OK"));
     second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(everything(second).contains("200 OK"), "and has its turn then");
+}
+
+/// Reads one answer from a connection that goes on.
+fn one_answer(stream: &mut TcpStream, body: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(body) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        text.push(char::from(byte[0]));
+    }
+    text
+}
+
+#[test]
+fn a_refusal_without_reading_the_body_leaves_the_connection_usable_or_says_that_it_ends() {
+    let server = Running::start(NetLimits::default());
+    let mut stream = server.connect();
+    for _ in 0..20 {
+        stream.write_all(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n").unwrap();
+        // The body comes after the handler has refused, in a packet of its own.
+        stream.write_all(b"123").unwrap();
+        assert!(!one_answer(&mut stream, "refused").to_lowercase().contains("connection: close"));
+    }
+    let mut stalled = server.connect();
+    stalled.write_all(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n").unwrap();
+    assert!(everything(stalled).to_lowercase().contains("connection: close"), "the body never came");
+    let mut polite = server.connect();
+    polite
+        .write_all(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
+    let said = everything(polite).to_lowercase();
+    assert!(
+        said.starts_with("http/1.1 200") && said.contains("connection: close"),
+        "it isn't asked to go on: {said}"
+    );
 }
 
 #[test]
