@@ -50,7 +50,8 @@ struct Query {
 pub(super) struct Sqlite {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     queries: Mutex<Option<mpsc::Sender<Query>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 fn closed() -> StoreError {
@@ -61,20 +62,21 @@ impl Sqlite {
     pub(super) fn open(path: &Path, report_disk: watch::Sender<Option<String>>) -> Result<Self, StoreError> {
         check_library()?;
         let writer = open_writer(path)?;
-        let mut threads = Vec::new();
         let (jobs, next_job) = mpsc::channel();
-        threads.push(spawn("sqlite-writer", move || write_loop(writer, &next_job, &report_disk))?);
+        let writer = spawn("sqlite-writer", move || write_loop(writer, &next_job, &report_disk))?;
+        let mut readers = Vec::new();
         let (queries, next_query) = mpsc::channel();
         let next_query = Arc::new(Mutex::new(next_query));
         for n in 1..=READERS {
             let (path, next_query) = (path.to_owned(), next_query.clone());
             let mut reader = open_reader(&path)?;
-            threads.push(spawn(&format!("sqlite-reader-{n}"), move || read_loop(&mut reader, &next_query))?);
+            readers.push(spawn(&format!("sqlite-reader-{n}"), move || read_loop(&mut reader, &next_query))?);
         }
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
             queries: Mutex::new(Some(queries)),
-            threads: Mutex::new(threads),
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::new(readers),
         })
     }
 
@@ -126,18 +128,23 @@ impl Sqlite {
         self.query(sql.into(), Vec::new(), true).await.map(|_| ())
     }
 
-    /// Ends the threads after what they have begun.
+    /// Ends the threads after what they have begun: the readers first, so that the writer is the last and leaves
+    /// one file behind.
     pub(super) async fn close(&self) {
-        self.jobs.lock().map(|mut jobs| jobs.take()).ok();
         self.queries.lock().map(|mut queries| queries.take()).ok();
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads));
-        if let Ok(threads) = threads {
-            let joined = tokio::task::spawn_blocking(move || {
-                threads.into_iter().for_each(|thread| drop(thread.join()));
-            });
-            joined.await.ok();
-        }
+        let readers = self.readers.lock().map(|mut readers| std::mem::take(&mut *readers));
+        join(readers.unwrap_or_default()).await;
+        self.jobs.lock().map(|mut jobs| jobs.take()).ok();
+        let writer = self.writer.lock().map(|mut writer| writer.take());
+        join(writer.ok().flatten().into_iter().collect()).await;
     }
+}
+
+async fn join(threads: Vec<JoinHandle<()>>) {
+    let joined = tokio::task::spawn_blocking(move || {
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    });
+    joined.await.ok();
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {

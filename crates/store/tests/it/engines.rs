@@ -28,6 +28,23 @@ fn two_processes_may_use_a_file_of_sqlite() {
 }
 
 #[test]
+fn a_database_that_was_closed_is_one_file() {
+    for _ in 0..10 {
+        let place = Place::sqlite();
+        let Location::Sqlite(path) = place.location.clone() else { panic!("it is SQLite") };
+        run(place.clone(), |db, _| async move {
+            store(&db, &[event(1, Severity::High, "fw", "scan", "x")]).await.unwrap();
+            db.event_count(&[]).await.unwrap();
+        });
+        let names: Vec<_> = std::fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["watchpost.db"]);
+    }
+}
+
+#[test]
 fn a_server_that_risks_acknowledged_events_is_refused() {
     let place = Place::postgres();
     let name = place.url().rsplit('/').next().unwrap().to_owned();
