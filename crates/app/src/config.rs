@@ -222,7 +222,8 @@ fn location(url: &str, data_dir: &Path, authority: Option<PathBuf>, connections:
         return Some(Location::Sqlite(data_dir.join("watchpost.db")));
     }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Some(Location::Postgres(PostgresOptions { url: url.to_owned(), authority, connections }));
+        let options = PostgresOptions { url: url.to_owned(), authority, connections };
+        return options.is_well_formed().then_some(Location::Postgres(options));
     }
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
     (!path.is_empty()).then(|| Location::Sqlite(path.into()))

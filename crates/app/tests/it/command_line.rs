@@ -106,6 +106,9 @@ fn every_way_to_fail_has_a_line_and_a_code() {
     assert!(said(&busy).contains("hint: another program has that port"));
     let away = run(&folder, &["--database-url", "postgres://watchpost@127.0.0.1:1/none", "migrate"], &[]);
     assert_eq!(away.status.code(), Some(4), "{}", said(&away));
+    let garbled =
+        run(&folder, &["--database-url", "postgres://watchpost@127.0.0.1:port/none", "migrate"], &[]);
+    assert_eq!(garbled.status.code(), Some(3), "{}", said(&garbled));
     std::fs::write(folder.path().join("junk.db"), "this is no database, whatever its name says ".repeat(100))
         .unwrap();
     let junk = run(&folder, &["--database-url", "sqlite://junk.db", "migrate"], &[]);

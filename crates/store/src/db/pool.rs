@@ -37,6 +37,13 @@ pub struct PostgresOptions {
     pub connections: usize,
 }
 
+impl PostgresOptions {
+    /// Whether the address can be understood; whether somebody is there shows when it is opened.
+    pub fn is_well_formed(&self) -> bool {
+        tokio_postgres::Config::from_str(&self.url).is_ok()
+    }
+}
+
 impl std::fmt::Debug for PostgresOptions {
     /// Without the address: it holds a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
