@@ -1,5 +1,6 @@
 //! What happens to every request before its route and to every answer after it.
 
+use crate::console;
 use crate::error::ApiError;
 use crate::extract::Target;
 use crate::routes;
@@ -63,6 +64,10 @@ impl Service<Request<Body>> for Edge {
         let id = request_id(&request);
         let state = self.state.clone();
         let refused = check(&request, &state);
+        let refuse = match routes::wants_page(&request) {
+            true => console::refusal,
+            false => ApiError::into_response,
+        };
         trim_slash(&mut request);
         let span = tracing::info_span!(
             "request",
@@ -76,9 +81,9 @@ impl Service<Request<Body>> for Edge {
         };
         let answered = async move {
             let response = match (refused, inner) {
-                (Some(error), _) => error.into_response(),
-                (None, Some(inner)) => caught(inner).await,
-                (None, None) => ApiError::Internal.into_response(),
+                (Some(error), _) => refuse(error),
+                (None, Some(inner)) => caught(inner).await.unwrap_or_else(|| refuse(ApiError::Internal)),
+                (None, None) => refuse(ApiError::Internal),
             };
             let took = started.elapsed();
             log(&response, took);
@@ -153,8 +158,8 @@ fn trim_slash(request: &mut Request<Body>) {
     request.extensions_mut().insert(Target(original));
 }
 
-/// A panic in a handler is this request's failure, not the connection's.
-async fn caught<F>(inner: F) -> Response
+/// A panic in a handler is this request's failure, not the connection's: nothing instead of an answer.
+async fn caught<F>(inner: F) -> Option<Response>
 where
     F: Future<Output = Result<Response, Infallible>>,
 {
@@ -166,13 +171,11 @@ where
             Ok(Poll::Ready(Err(never))) => match never {},
             Err(_) => Poll::Ready(None),
         });
-    match polled.await {
-        Some(response) => response,
-        None => {
-            tracing::error!("a handler panicked");
-            ApiError::Internal.into_response()
-        }
+    let answer = polled.await;
+    if answer.is_none() {
+        tracing::error!("a handler panicked");
     }
+    answer
 }
 
 /// Refusals are quiet, our own failures are loud.

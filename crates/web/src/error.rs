@@ -83,6 +83,11 @@ impl ApiError {
         self.parts().0
     }
 
+    /// What is wrong, in words; nothing internal.
+    pub(crate) fn detail(&self) -> String {
+        self.parts().2
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, String) {
         let (status, code, detail) = match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "Some fields are wrong."),

@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::convert::Infallible;
 use std::str::FromStr;
 use watchpost_model::Invalid;
 use watchpost_pipeline::decode::{Fields, Format};
@@ -132,11 +133,26 @@ impl FromRequestParts<AppState> for ListRequest {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let target = parts.extensions.get::<Target>().map_or(&parts.uri, |target| &target.0);
         let query = Query::parse(target.query().unwrap_or_default())?;
-        let base = match &state.settings.public_url {
-            Some(url) => url.clone(),
-            None => format!("http://{}", host(parts)),
-        };
-        Ok(Self { query, address: format!("{base}{}", target.path()) })
+        Ok(Self { query, address: format!("{}{}", base(parts, state), target.path()) })
+    }
+}
+
+/// Scheme and host by which people reach this server.
+fn base(parts: &Parts, state: &AppState) -> String {
+    match &state.settings.public_url {
+        Some(url) => url.clone(),
+        None => format!("http://{}", host(parts)),
+    }
+}
+
+/// Scheme and host by which people reach this server, for commands to copy.
+pub(crate) struct Base(pub(crate) String);
+
+impl FromRequestParts<AppState> for Base {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        Ok(Self(base(parts, state)))
     }
 }
 

@@ -111,12 +111,15 @@ pub(crate) fn router(state: AppState) -> Router {
     let not_found = async |request: Request| {
         if wants_page(&request) { console::not_found() } else { ApiError::NotFound.into_response() }
     };
-    let wrong_method = async |request: Request| ApiError::WrongMethod(request.method().to_string());
+    let wrong_method = async |request: Request| {
+        let error = ApiError::WrongMethod(request.method().to_string());
+        if wants_page(&request) { console::refusal(error) } else { error.into_response() }
+    };
     all().router.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(state)
 }
 
 /// Whether a person with a browser is asking, rather than a program.
-fn wants_page(request: &Request) -> bool {
+pub(crate) fn wants_page(request: &Request) -> bool {
     let path = request.uri().path();
     let accepts = request.headers().get(axum::http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
     accepts.is_some_and(|accept| accept.contains("text/html"))

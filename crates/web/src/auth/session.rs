@@ -38,18 +38,18 @@ fn cookie_name(settings: &Settings) -> &'static str {
     if settings.secure() { "__Host-watchpost" } else { "watchpost" }
 }
 
-fn cookie(settings: &Settings, headers: &HeaderMap) -> Option<String> {
-    let name = cookie_name(settings);
+/// A cookie that a request carries.
+pub(crate) fn read_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-fn set_cookie(settings: &Settings, value: &str, seconds: i64) -> HeaderValue {
+/// The header that hands over a cookie for so many seconds; none takes it back. For letters, digits, `-` and `_`.
+pub(crate) fn set_cookie(settings: &Settings, name: &str, value: &str, seconds: i64) -> HeaderValue {
     let secure = if settings.secure() { "; Secure" } else { "" };
-    let name = cookie_name(settings);
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
-    HeaderValue::try_from(text).expect("letters and digits make a header")
+    HeaderValue::try_from(text).expect("letters, digits, - and _ make a header")
 }
 
 fn form_token(settings: &Settings, id: &str) -> String {
@@ -58,8 +58,8 @@ fn form_token(settings: &Settings, id: &str) -> String {
 
 /// The session of a request, if it has a live one.
 pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Session>, ApiError> {
-    let Some(id) = cookie(&state.settings, &parts.headers) else { return Ok(None) };
-    let (hash, now) = (fingerprint(&id), now());
+    let Some(id) = read_cookie(&parts.headers, cookie_name(&state.settings)) else { return Ok(None) };
+    let (hash, now) = (fingerprint(id), now());
     let Some(record) = state.db.session(&hash, now, now.plus_seconds(-IDLE_SECONDS)).await? else {
         return Ok(None);
     };
@@ -68,7 +68,10 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
         return Ok(None);
     }
     if now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
-        state.db.note_session_use(&hash, now).await?;
+        // Looking goes on while nothing can be written: that is when people need to look.
+        if let Err(error) = state.db.note_session_use(&hash, now).await {
+            tracing::warn!(%error, "the last use of a session could not be noted");
+        }
     }
     let user = &account.user;
     let actor = Actor::User { id: user.id, name: user.username.clone() };
@@ -77,7 +80,7 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
         caller: Caller { rank: Rank::User(user.role), actor, peer: peer(parts) },
         username: user.username.clone(),
         role: user.role,
-        form_token: form_token(&state.settings, &id),
+        form_token: form_token(&state.settings, id),
     }))
 }
 
@@ -97,15 +100,16 @@ pub(crate) async fn open(
         expires_at: Timestamp::plus_seconds(now, MAX_SECONDS),
     };
     state.db.open_session(&fingerprint(&id), &record).await?;
-    Ok(set_cookie(&state.settings, &id, MAX_SECONDS))
+    Ok(set_cookie(&state.settings, cookie_name(&state.settings), &id, MAX_SECONDS))
 }
 
 /// Ends the session of a request; the header that takes the cookie back.
 pub(crate) async fn close(state: &AppState, headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
-    if let Some(id) = cookie(&state.settings, headers) {
-        state.db.end_session(&fingerprint(&id)).await?;
+    let name = cookie_name(&state.settings);
+    if let Some(id) = read_cookie(headers, name) {
+        state.db.end_session(&fingerprint(id)).await?;
     }
-    Ok(set_cookie(&state.settings, "", 0))
+    Ok(set_cookie(&state.settings, name, "", 0))
 }
 
 /// Whether a form comes from one of our own pages, by what the browser says about where it was.

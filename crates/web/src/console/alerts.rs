@@ -2,18 +2,32 @@
 
 use crate::api::page::links;
 use crate::console::guard::AlertReader;
-use crate::console::page::{PageError, render};
-use crate::extract::ListRequest;
+use crate::console::page::{HOME, render};
+use crate::console::problem::PageError;
+use crate::console::said::Said;
+use crate::console::visible;
+use crate::extract::{Base, ListRequest};
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
-use watchpost_model::filter::AlertOrder;
+use watchpost_model::filter::{AlertFilter, AlertOrder};
+use watchpost_model::page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::{Alert, Severity, Status};
 
 /// How much of a description a row shows.
 const EXCERPT_CHARS: usize = 160;
+/// How many rows a page may have; the API takes any number up to the last.
+const PAGE_SIZES: [u32; 4] = [DEFAULT_PAGE_SIZE, 25, 50, MAX_PAGE_SIZE];
+const ORDERS: [(&str, &str); 6] = [
+    ("-created_at", "Newest first"),
+    ("created_at", "Oldest first"),
+    ("-severity", "Worst first"),
+    ("severity", "Least bad first"),
+    ("status", "Open first"),
+    ("-status", "Resolved first"),
+];
 
 /// An alert as templates see it.
 pub(crate) fn view(alert: &Alert) -> Value {
@@ -25,7 +39,7 @@ pub(crate) fn view(alert: &Alert) -> Value {
         status_class => alert.status.title().to_ascii_lowercase(),
         source_name => alert.event.source_name.as_str(),
         event_type => alert.event.event_type.as_str(),
-        excerpt => alert.event.description.chars().take(EXCERPT_CHARS).collect::<String>(),
+        excerpt => visible::excerpt(&alert.event.description, EXCERPT_CHARS),
         created_at => alert.created_at.to_string(),
         version => alert.version,
         moves => moves(alert.status),
@@ -54,9 +68,38 @@ fn options<T: Copy + PartialEq>(
     all.iter().map(option).collect()
 }
 
+/// What the form of filters offers, and what of it is chosen.
+fn filters(filter: &AlertFilter, request: PageRequest) -> Value {
+    let order = match filter.order {
+        AlertOrder::CreatedAt => "created_at",
+        AlertOrder::Severity => "severity",
+        AlertOrder::Status => "status",
+    };
+    let chosen_order = if filter.descending { format!("-{order}") } else { order.to_owned() };
+    let order = |(value, says)| context! { value, says, chosen => value == chosen_order };
+    // A size that was written into the address by hand is offered too.
+    let mut sizes = PAGE_SIZES.to_vec();
+    sizes.push(request.size);
+    sizes.sort_unstable();
+    sizes.dedup();
+    let size = |size: u32| context! { value => size, chosen => size == request.size };
+    let text = |given: &Option<String>| given.clone().unwrap_or_default();
+    context! {
+        severities => options(&Severity::ALL, &filter.severities, |s| (s.as_str(), s.title())),
+        statuses => options(&Status::ALL, &filter.statuses, |s| (s.as_str(), s.title())),
+        orders => ORDERS.map(order),
+        sizes => sizes.into_iter().map(size).collect::<Vec<_>>(),
+        search => text(&filter.search),
+        source_name => text(&filter.source_name),
+        event_type => text(&filter.event_type),
+    }
+}
+
 pub(crate) async fn show(
     AlertReader(session): AlertReader,
     State(state): State<AppState>,
+    said: Said,
+    Base(base): Base,
     asked: ListRequest,
 ) -> Result<Response, PageError> {
     let (filter, request) = asked.query.alerts()?;
@@ -64,39 +107,27 @@ pub(crate) async fn show(
     let page = state.db.alerts(&filter, request).await?;
     let neighbours = links(&page, &asked)?;
     let tab = |status: Status| {
-        context! { value => status.as_str(), says => status.title(), count => counts.sum(&[status], &[]), chosen => filter.statuses == [status] }
+        let (count, chosen) = (counts.sum(&[status], &[]), filter.statuses == [status]);
+        context! { value => status.as_str(), says => status.title(), count, chosen }
     };
-    let order = match filter.order {
-        AlertOrder::CreatedAt => "created_at",
-        AlertOrder::Severity => "severity",
-        AlertOrder::Status => "status",
-    };
-    let orders = [
-        ("-created_at", "Newest first"),
-        ("created_at", "Oldest first"),
-        ("-severity", "Worst first"),
-        ("severity", "Least bad first"),
-    ];
-    let chosen_order = if filter.descending { format!("-{order}") } else { order.to_owned() };
-    let narrowed = filter != watchpost_model::filter::AlertFilter::default();
+    let to = |number: u32| format!("{HOME}{}", asked.query.with_page(number));
     let page = context! {
         title => "Alerts",
+        said => said.text(),
         alerts => page.rows.iter().map(view).collect::<Vec<_>>(),
         count => neighbours.count,
         count_is_minimum => neighbours.count_is_minimum,
-        next => neighbours.next.map(|_| format!("/{}", asked.query.with_page(request.number + 1))),
-        previous => neighbours.previous.map(|_| format!("/{}", asked.query.with_page(request.number - 1))),
         number => request.number,
-        here => format!("/{}", asked.query.with_page(request.number)),
+        pages => neighbours.count.max(1).unsigned_abs().div_ceil(u64::from(request.size)),
+        next => neighbours.next.map(|_| to(request.number.saturating_add(1))),
+        previous => neighbours.previous.map(|_| to(request.number - 1)),
+        here => to(request.number),
         tabs => Status::ALL.map(tab),
         all => counts.sum(&[], &[]),
-        narrowed,
-        severities => options(&Severity::ALL, &filter.severities, |s| (s.as_str(), s.title())),
-        statuses => options(&Status::ALL, &filter.statuses, |s| (s.as_str(), s.title())),
-        orders => orders.map(|(value, says)| context! { value, says, chosen => value == chosen_order }),
-        search => filter.search.unwrap_or_default(),
-        source_name => filter.source_name.unwrap_or_default(),
-        event_type => filter.event_type.unwrap_or_default(),
+        narrowed => filter != AlertFilter { order: filter.order, descending: filter.descending, ..AlertFilter::default() },
+        filters => filters(&filter, request),
+        base,
     };
-    Ok(render(StatusCode::OK, "alerts.html", Some(&session), page))
+    let page = render(StatusCode::OK, "alerts.html", Some(&session), page);
+    Ok(said.on(page, &state.settings))
 }

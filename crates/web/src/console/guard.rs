@@ -2,15 +2,20 @@
 
 use crate::auth::guard::{Guard, peer, take};
 use crate::auth::session::{self, Session};
-use crate::console::page::{self, PageError};
-use crate::extract::{Input, Target};
+use crate::console::page::HOME;
+use crate::console::problem::PageError;
+use crate::extract::{Input, Target, host};
 use crate::state::AppState;
 use crate::throttle;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use watchpost_model::Action;
+use axum::http::{Method, Uri, header};
+use std::convert::Infallible;
+use std::net::IpAddr;
 use watchpost_model::access::allows;
 use watchpost_model::text::Given;
+use watchpost_model::{Action, Invalid};
+use watchpost_pipeline::decode::Fields;
 
 macro_rules! page_guards {
     ($($(#[$doc:meta])* $name:ident => $action:ident;)*) => {$(
@@ -40,8 +45,8 @@ page_guards! {
     Administrator => Administer;
 }
 
-/// Anybody, signed in or not.
-pub(crate) struct Visitor(pub(crate) Option<Session>);
+/// Anybody, signed in or not, and where they come from.
+pub(crate) struct Visitor(pub(crate) Option<Session>, pub(crate) IpAddr);
 
 impl Guard for Visitor {
     const ACTION: Action = Action::EnterAnonymously;
@@ -55,16 +60,14 @@ impl FromRequestParts<AppState> for Visitor {
         if found.is_none() {
             take(state, throttle::Caller::Anonymous(peer(parts)))?;
         }
-        Ok(Self(found))
+        Ok(Self(found, peer(parts)))
     }
 }
 
 async fn admit(action: Action, parts: &mut Parts, state: &AppState) -> Result<Session, PageError> {
     let Some(found) = session::current(parts, state).await? else {
         take(state, throttle::Caller::Anonymous(peer(parts)))?;
-        let target = parts.extensions.get::<Target>().map_or(&parts.uri, |target| &target.0);
-        let next = target.path_and_query().map_or("/", |target| target.as_str());
-        return Err(PageError::LogIn(next.to_owned()));
+        return Err(PageError::LogIn(next(parts)));
     };
     if !allows(found.caller.rank, action) {
         return Err(PageError::NotAllowed(Box::new(found), action));
@@ -72,6 +75,37 @@ async fn admit(action: Action, parts: &mut Parts, state: &AppState) -> Result<Se
     // For the form, which checks that this session made it.
     parts.extensions.insert(found.clone());
     Ok(found)
+}
+
+/// Where to go after signing in: to the page that was asked for, or back to the one whose form was sent.
+fn next(parts: &Parts) -> String {
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        return came_from(parts).unwrap_or_else(|| HOME.to_owned());
+    }
+    let target = parts.extensions.get::<Target>().map_or(&parts.uri, |target| &target.0);
+    target.path_and_query().map_or(HOME, |target| target.as_str()).to_owned()
+}
+
+/// The page of ours that the browser says it was on.
+fn came_from(parts: &Parts) -> Option<String> {
+    let said: Uri = parts.headers.get(header::REFERER)?.to_str().ok()?.parse().ok()?;
+    let ours = said.authority()?.as_str().eq_ignore_ascii_case(host(parts));
+    let path = said.path_and_query()?.as_str();
+    // What a form answered has the form's address, which can only be sent to.
+    let form =
+        said.path().starts_with("/admin/") && said.path() != "/admin/" || said.path().ends_with("/status");
+    (ours && !form && own_path(path) == path).then(|| path.to_owned())
+}
+
+/// The page of ours that the browser was on, if it said so.
+pub(crate) struct CameFrom(pub(crate) Option<String>);
+
+impl FromRequestParts<AppState> for CameFrom {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Infallible> {
+        Ok(Self(came_from(parts)))
+    }
 }
 
 /// A form that one of our own pages sent, in the session it was made for.
@@ -98,9 +132,25 @@ impl FromRequest<AppState> for Form {
     }
 }
 
+/// What was filled in for one field; empty when it wasn't.
+pub(crate) fn filled(fields: &Fields<'_>, name: &str) -> String {
+    match fields.get(name) {
+        Given::Text(text) => text.into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The version of what a form changes, as its page saw it.
+pub(crate) fn version(fields: &Fields<'_>) -> Result<Option<i64>, Invalid> {
+    match filled(fields, "version") {
+        none if none.is_empty() => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Invalid::field("version", "A valid integer is required.")),
+    }
+}
+
 impl Form {
     /// What was filled in.
-    pub(crate) fn fields(&self) -> Result<watchpost_pipeline::decode::Fields<'_>, PageError> {
+    pub(crate) fn fields(&self) -> Result<Fields<'_>, PageError> {
         Ok(self.0.fields()?)
     }
 }
@@ -111,12 +161,29 @@ pub(crate) fn own_path(wanted: &str) -> &str {
         && !wanted.starts_with("//")
         && !wanted.contains('\\')
         && wanted.chars().all(|c| !c.is_control() && !c.is_whitespace());
-    if own { wanted } else { page::HOME }
+    if own { wanted } else { HOME }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked(method: &str, referer: &str) -> String {
+        let request =
+            Request::builder().method(method).uri("/alerts/7/status").header("host", "wp.example:80");
+        let request = request.header("referer", referer).body(()).expect("a request");
+        next(&request.into_parts().0)
+    }
+
+    #[test]
+    fn whoever_sent_a_form_too_late_comes_back_to_its_page() {
+        assert_eq!(asked("GET", ""), "/alerts/7/status");
+        assert_eq!(asked("POST", "http://wp.example:80/?status=OPEN"), "/?status=OPEN");
+        for other in ["", "http://evil.example/?x", "http://wp.example:80/alerts/7/status", "nonsense", "/x"]
+        {
+            assert_eq!(asked("POST", other), "/", "{other}");
+        }
+    }
 
     #[test]
     fn the_way_on_stays_on_this_site() {

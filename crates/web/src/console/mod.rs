@@ -3,14 +3,19 @@
 mod administration;
 mod alert;
 mod alerts;
+mod files;
 mod guard;
 mod login;
 mod page;
+mod problem;
+mod said;
+mod visible;
 
 use crate::openapi::Operation;
 use crate::routes::Routes;
 use axum::http::Method;
-pub(crate) use page::{not_found, prepare};
+pub(crate) use page::prepare;
+pub(crate) use problem::{not_found, refusal};
 
 pub(crate) fn routes(routes: &mut Routes) {
     let page = || Operation::page(Method::GET);
@@ -22,9 +27,9 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/login"], form(), login::enter);
     routes.add(&["/logout"], form(), login::leave);
     routes.add(&["/admin"], page(), administration::show);
-    routes.add(&["/admin/users"], form(), administration::create_user);
-    routes.add(&["/admin/users/{id}"], form(), administration::change_user);
-    routes.add(&["/admin/keys"], form(), administration::create_key);
-    routes.add(&["/admin/keys/{id}/revoke"], form(), administration::revoke_key);
-    routes.add(&["/static/{name}"], page(), page::file);
+    routes.add(&["/admin/users"], form(), administration::users::create);
+    routes.add(&["/admin/users/{id}"], form(), administration::users::change);
+    routes.add(&["/admin/keys"], form(), administration::keys::create);
+    routes.add(&["/admin/keys/{id}/revoke"], form(), administration::keys::revoke);
+    routes.add(&["/static/{name}"], page(), files::show);
 }

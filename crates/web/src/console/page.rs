@@ -1,32 +1,25 @@
-//! What all pages share: templates, the policy of what they may load, files, and pages that say no.
+//! What all pages share: the templates, and the policy of what a page may load.
 
-use crate::auth::guard::Passerby;
 use crate::auth::session::Session;
-use crate::error::ApiError;
-use crate::extract::Id;
+use crate::console::{files, visible};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use axum::response::{Html, IntoResponse, Response};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
 use std::sync::LazyLock;
 use watchpost_model::Action;
+use watchpost_model::access::allows;
 
 /// The first page.
 pub(crate) const HOME: &str = "/";
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("alerts.html", include_str!("../templates/alerts.html")),
     ("alert.html", include_str!("../templates/alert.html")),
     ("administration.html", include_str!("../templates/administration.html")),
+    ("pages.html", include_str!("../templates/pages.html")),
     ("message.html", include_str!("../templates/message.html")),
-];
-
-const FILES: [(&str, &str, &str); 3] = [
-    ("app.css", "text/css; charset=utf-8", include_str!("../static/app.css")),
-    ("app.js", "text/javascript; charset=utf-8", include_str!("../static/app.js")),
-    ("icon.svg", "image/svg+xml", include_str!("../static/icon.svg")),
 ];
 
 /// No script and no style but our own files, nothing from elsewhere, no frames.
@@ -40,8 +33,13 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     // Whatever a template is called: what sensors send is hostile.
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
     pages.set_undefined_behavior(UndefinedBehavior::Strict);
-    pages.add_filter("line", |text: String| visible(&text, false));
-    pages.add_filter("block", |text: String| visible(&text, true));
+    pages.add_filter("line", |text: String| visible::line(&text));
+    pages.add_filter("block", |text: String| visible::block(&text));
+    pages.add_filter("clock", |time: String| clock(&time));
+    pages.add_function("file", |name: String| {
+        let missing = || Error::new(ErrorKind::InvalidOperation, format!("there is no file {name}"));
+        files::address(&name).map(Value::from_safe_string).ok_or_else(missing)
+    });
     for (name, text) in TEMPLATES {
         pages
             .add_template(name, text)
@@ -50,30 +48,21 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     pages
 });
 
-/// Compiles the templates, so that the first page isn't slower than the others.
+/// Compiles the templates, so that a broken one is noticed at the start.
 pub(crate) fn prepare() {
     LazyLock::force(&PAGES);
 }
 
-/// Text in which nothing hides: controls and marks that turn the reading direction become visible.
-fn visible(text: &str, lines: bool) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\t' if lines => c,
-        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
-        '\u{7f}'..='\u{9f}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(shown).collect()
+/// A time in RFC 3339 as people read it: to the second, the zone said once at the foot of the page.
+fn clock(time: &str) -> String {
+    let seconds = time.split_once('.').map_or(time, |(seconds, _)| seconds);
+    seconds.replacen('T', " ", 1)
 }
 
 /// A page made from a template. What every page knows is added: who is signed in and what they may.
 pub(crate) fn render(status: StatusCode, name: &str, session: Option<&Session>, page: Value) -> Response {
     let me = session.map(|session| {
-        let may = |action| watchpost_model::access::allows(session.caller.rank, action);
+        let may = |action| allows(session.caller.rank, action);
         context! {
             name => session.username.as_str(),
             role => session.role.title(),
@@ -82,10 +71,8 @@ pub(crate) fn render(status: StatusCode, name: &str, session: Option<&Session>, 
             may_administer => may(Action::Administer),
         }
     });
-    let template = PAGES.get_template(name);
-    let made = template
-        .and_then(|template| template.render(context! { me, page, version => env!("CARGO_PKG_VERSION") }));
-    match made {
+    let known = context! { me, page, version => env!("CARGO_PKG_VERSION"), template => name };
+    match PAGES.get_template(name).and_then(|template| template.render(known)) {
         Ok(html) => (status, [(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response(),
         Err(error) => {
             tracing::error!(%error, template = name, "a page could not be made");
@@ -95,110 +82,26 @@ pub(crate) fn render(status: StatusCode, name: &str, session: Option<&Session>, 
     }
 }
 
-fn message(status: StatusCode, session: Option<&Session>, title: &str, text: &str) -> Response {
-    render(status, "message.html", session, context! { title, text })
-}
-
-/// The page for what is not there.
-pub(crate) fn not_found() -> Response {
-    message(StatusCode::NOT_FOUND, None, "Nothing here", "There is no such page, or it is gone.")
-}
-
-/// Why a page can't be shown.
-pub(crate) enum PageError {
-    /// Not signed in; and where to go afterwards.
-    LogIn(String),
-    /// Signed in, and not allowed to.
-    NotAllowed(Box<Session>, Action),
-    /// A form that none of our pages sent.
-    Forged,
-    /// What the API would answer.
-    Api(ApiError),
-}
-
-impl From<ApiError> for PageError {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl From<watchpost_store::StoreError> for PageError {
-    fn from(error: watchpost_store::StoreError) -> Self {
-        Self::Api(error.into())
-    }
-}
-
-impl IntoResponse for PageError {
-    fn into_response(self) -> Response {
-        match self {
-            Self::LogIn(next) => {
-                let next = utf8_percent_encode(&next, NON_ALPHANUMERIC);
-                Redirect::to(&format!("/login?next={next}")).into_response()
-            }
-            Self::NotAllowed(session, action) => message(
-                StatusCode::FORBIDDEN,
-                Some(&session),
-                "Not for your role",
-                &format!(
-                    "You are signed in as {} ({}). This needs {}.",
-                    session.username,
-                    session.role.title(),
-                    action.who()
-                ),
-            ),
-            Self::Forged => message(
-                StatusCode::FORBIDDEN,
-                None,
-                "This form can't be trusted",
-                "It was not sent by a page of this session. Go back, reload the page and try again.",
-            ),
-            Self::Api(error) => {
-                let status = error.status();
-                let (title, text) = match status {
-                    StatusCode::NOT_FOUND => ("Nothing here", "There is no such thing, or it is gone."),
-                    StatusCode::TOO_MANY_REQUESTS => {
-                        ("A little slower", "Too many requests. Wait a moment and try again.")
-                    }
-                    StatusCode::BAD_REQUEST => {
-                        ("That can't be read", "Something in the address or the form is not understood.")
-                    }
-                    status if status.is_server_error() => (
-                        "Not right now",
-                        "Watchpost can't do this at the moment. Try again; its log says why.",
-                    ),
-                    _ => ("That didn't work", "It could not be done."),
-                };
-                // Headers such as Retry-After stay.
-                let headers = error.into_response().headers().get(header::RETRY_AFTER).cloned();
-                let mut response = message(status, None, title, text);
-                if let Some(wait) = headers {
-                    response.headers_mut().insert(header::RETRY_AFTER, wait);
-                }
-                response
-            }
-        }
-    }
-}
-
-/// A file that pages load.
-pub(crate) async fn file(_: Passerby, Id(name): Id<String>) -> Result<Response, ApiError> {
-    let (_, kind, text) = FILES.iter().find(|(known, ..)| *known == name).ok_or(ApiError::NotFound)?;
-    let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=3600")];
-    Ok((headers, *text).into_response())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_template_compiles_and_escapes() {
+    fn times_are_readable() {
+        assert_eq!(clock("2026-11-20T22:05:45.000007Z"), "2026-11-20 22:05:45");
+    }
+
+    #[test]
+    fn every_template_compiles() {
         prepare();
-        let hostile = "<script>alert(1)</script>\u{202e}\u{1b}[2J";
-        let page = context! { title => hostile, text => hostile };
-        let response = render(StatusCode::OK, "message.html", None, page);
-        assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(visible(hostile, false), "<script>alert(1)</script>\u{fffd}\u{241b}[2J");
-        assert_eq!(visible("a\nb", true), "a\nb");
+        assert_eq!(PAGES.templates().count(), TEMPLATES.len());
+    }
+
+    #[test]
+    fn a_template_escapes_whatever_it_is_called_and_refuses_what_it_was_not_given() {
+        let escaped = PAGES.render_named_str("notes.txt", "{{ x|line }}", context! { x => "<b>\u{202e}\"'" });
+        assert_eq!(escaped.expect("x is there"), "&lt;b&gt;\u{fffd}&quot;&#x27;");
+        assert!(PAGES.render_str("{{ y }}", context! { x => 1 }).is_err());
+        assert!(PAGES.render_str("{{ file('nothing.css') }}", context! {}).is_err());
     }
 }

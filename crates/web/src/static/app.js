@@ -24,15 +24,16 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
   if (Number.isNaN(seconds)) continue;
   const [, unit, size] = steps.find(([limit]) => Math.abs(seconds) < limit);
-  time.title = time.dateTime;
-  time.textContent = relative.format(Math.round(seconds / size), unit);
+  time.title = relative.format(Math.round(seconds / size), unit);
 }
 
 for (const block of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) break;
   const button = document.createElement("button");
+  button.type = "button";
   button.textContent = "Copy";
   button.className = "quiet";
+  button.setAttribute("aria-live", "polite");
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(block.textContent);
     button.textContent = "Copied";

@@ -1,0 +1,135 @@
+//! What a page says about the change that led to it. It travels in a cookie that lives for one page, as a code:
+//! no link can make a page say anything, and addresses stay worth keeping.
+
+use crate::auth::session::{read_cookie, set_cookie};
+use crate::settings::Settings;
+use crate::state::AppState;
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+use std::convert::Infallible;
+use watchpost_model::{AlertId, Status};
+
+/// Longer than a page takes to load, and too short to be said to somebody who comes later.
+const SECONDS: i64 = 30;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// An alert has this status now.
+    Alert(AlertId, Status),
+    /// A user was made.
+    UserMade,
+    /// A user has another role.
+    RoleSet,
+    /// A user may log in again.
+    Activated,
+    /// A user may no longer log in.
+    Deactivated,
+    /// A key was revoked.
+    KeyRevoked,
+}
+
+impl Done {
+    const PLAIN: [(Self, &'static str); 5] = [
+        (Self::UserMade, "user-made"),
+        (Self::RoleSet, "role-set"),
+        (Self::Activated, "activated"),
+        (Self::Deactivated, "deactivated"),
+        (Self::KeyRevoked, "key-revoked"),
+    ];
+
+    fn code(self) -> String {
+        match self {
+            Self::Alert(id, status) => format!("alert-{id}-{status}"),
+            plain => Self::PLAIN
+                .iter()
+                .find(|(done, _)| *done == plain)
+                .map_or_else(String::new, |(_, code)| (*code).to_owned()),
+        }
+    }
+
+    fn parse(code: &str) -> Option<Self> {
+        if let Some((id, status)) = code.strip_prefix("alert-").and_then(|rest| rest.split_once('-')) {
+            return Some(Self::Alert(id.parse().ok()?, Status::parse(status)?));
+        }
+        Self::PLAIN.iter().find(|(_, known)| *known == code).map(|(done, _)| *done)
+    }
+
+    fn text(self) -> String {
+        let text = match self {
+            Self::Alert(id, Status::Open) => return format!("Alert {id} is open again."),
+            Self::Alert(id, status) => {
+                return format!("Alert {id} is {} now.", status.title().to_lowercase());
+            }
+            Self::UserMade => "The user was made.",
+            Self::RoleSet => "The role was changed.",
+            Self::Activated => "The user may log in again.",
+            Self::Deactivated => "The user was deactivated: all tokens and sessions have ended.",
+            Self::KeyRevoked => "The key was revoked and opens nothing any more.",
+        };
+        text.to_owned()
+    }
+
+    /// Goes to a page that says so.
+    pub(crate) fn then(self, to: &str, settings: &Settings) -> Response {
+        let cookie = set_cookie(settings, name(settings), &self.code(), SECONDS);
+        ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
+    }
+}
+
+fn name(settings: &Settings) -> &'static str {
+    if settings.secure() { "__Host-watchpost-said" } else { "watchpost-said" }
+}
+
+/// What the page before has to say.
+pub(crate) struct Said {
+    done: Option<Done>,
+    /// Whether the browser has something to forget.
+    came: bool,
+}
+
+impl FromRequestParts<AppState> for Said {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let code = read_cookie(&parts.headers, name(&state.settings));
+        Ok(Self { done: code.and_then(Done::parse), came: code.is_some() })
+    }
+}
+
+impl Said {
+    /// Nothing.
+    pub(crate) const NOTHING: Self = Self { done: None, came: false };
+
+    /// In words; empty when it is nothing.
+    pub(crate) fn text(&self) -> String {
+        self.done.map_or_else(String::new, Done::text)
+    }
+
+    /// The page that says it, once.
+    pub(crate) fn on(self, mut page: Response, settings: &Settings) -> Response {
+        if self.came {
+            page.headers_mut().append(header::SET_COOKIE, set_cookie(settings, name(settings), "", 0));
+        }
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_come_back_as_what_they_were_and_nothing_else_is_said() {
+        let alert = Done::Alert(AlertId::new(12), Status::Resolved);
+        for done in [alert].into_iter().chain(Done::PLAIN.map(|(done, _)| done)) {
+            assert_eq!(Done::parse(&done.code()), Some(done));
+        }
+        assert_eq!(alert.text(), "Alert 12 is resolved now.");
+        for other in ["", "alert-", "alert-x-OPEN", "alert-1-<b>", "Call this number"] {
+            assert_eq!(Done::parse(other), None, "{other}");
+        }
+    }
+}
