@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use watchpost_model::text::Given;
 use watchpost_model::user::{check_new_password, check_username};
 use watchpost_model::{Actor, Role};
-use watchpost_pipeline::{Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
+use watchpost_pipeline::{Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
 use watchpost_store::{AuditEntry, Db, StoreError};
 use watchpost_web::{AppState, Settings, generate_password, hash_password, service};
 
@@ -40,7 +40,8 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
 
     let metrics = PipelineMetrics::default();
     let (intake, queue) = intake(Limits::default(), metrics.clone());
-    let writing = tokio::spawn(commit_loop(db.clone(), queue));
+    let indexing = Indexing::default();
+    let writing = tokio::spawn(commit_loop(db.clone(), queue, indexing.clone()));
     let settings = Settings {
         secret_key,
         allowed_hosts: config.allowed_hosts.clone(),
@@ -50,8 +51,12 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         max_body: config.max_body,
         rates: config.rates,
     };
-    let state = AppState::new(db.clone(), intake, settings, &metrics);
-    let background = [tokio::spawn(state.clone().watch_access()), tokio::spawn(upkeep(db.clone()))];
+    let state = AppState::new(db.clone(), intake, indexing.clone(), settings, &metrics);
+    let background = [
+        tokio::spawn(state.clone().watch_access()),
+        tokio::spawn(upkeep(db.clone())),
+        tokio::spawn(indexing.run(db.clone(), metrics.clone())),
+    ];
     let limits = NetLimits { connections: config.max_connections, ..NetLimits::default() };
     let outcome = tokio::select! {
         outcome = accept(listener, service(state), limits, stopped()) => outcome.map_err(AppError::failed),

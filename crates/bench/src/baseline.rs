@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::net::TcpListener;
 use watchpost::{NetLimits, accept};
 use watchpost_model::{Actor, Role};
-use watchpost_pipeline::{Limits, PipelineMetrics, intake, now};
+use watchpost_pipeline::{Indexing, Limits, PipelineMetrics, intake, now};
 use watchpost_store::{AuditEntry, Db, Location};
 use watchpost_web::{AppState, Settings, bench, hash_password};
 
@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
             max_body: 1 << 20,
             rates: None,
         };
-        let state = AppState::new(db, intake, settings, &metrics);
+        let state = AppState::new(db, intake, Indexing::default(), settings, &metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         println!("{}", bench::admin_token(&state).await.context("the user was just made")?);

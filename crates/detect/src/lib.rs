@@ -39,6 +39,7 @@ mod tests {
                 event_type: text("scan"),
                 severity: text(severity.as_str()),
                 description: text("x"),
+                ..EventDraft::default()
             };
             let event = NewEvent::check(&draft).expect("a complete event");
             let raised = matches!(severity, Severity::High | Severity::Critical);

@@ -77,6 +77,10 @@ pub struct Alert {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// When it was first acknowledged.
+    pub acknowledged_at: Option<Timestamp>,
+    /// When it was first resolved.
+    pub resolved_at: Option<Timestamp>,
     /// Counts its changes, so that two people who change it at once notice.
     pub version: i64,
 }

@@ -1,7 +1,7 @@
 //! Security events: what a sensor saw. An event never changes once it is stored.
 
 use crate::text::{self, Given};
-use crate::{EventId, Invalid, KeyId, Timestamp, UserId, invalid};
+use crate::{Details, DetailsDraft, EventId, Invalid, KeyId, Timestamp, UserId, invalid};
 use std::fmt;
 
 /// The longest name of a source or a type. The longest host name is 253 characters.
@@ -82,6 +82,8 @@ pub struct EventDraft<'a> {
     pub severity: Given<'a>,
     /// What was seen, in words.
     pub description: Given<'a>,
+    /// What else is said about it.
+    pub details: DetailsDraft<'a>,
 }
 
 /// An event that passed every check and has no id yet.
@@ -91,6 +93,7 @@ pub struct NewEvent {
     event_type: String,
     severity: Severity,
     description: String,
+    details: Details,
 }
 
 impl NewEvent {
@@ -105,9 +108,10 @@ impl NewEvent {
             "description",
             draft.description.required().and_then(|t| text::body(t, MAX_DESCRIPTION_CHARS)),
         );
-        match (source_name, event_type, severity, description) {
-            (Some(source_name), Some(event_type), Some(severity), Some(description)) => {
-                Ok(Self { source_name, event_type, severity, description })
+        let details = Details::check(&draft.details, &mut wrong);
+        match (source_name, event_type, severity, description, details) {
+            (Some(source_name), Some(event_type), Some(severity), Some(description), Some(details)) => {
+                Ok(Self { source_name, event_type, severity, description, details })
             }
             _ => Err(wrong),
         }
@@ -133,15 +137,21 @@ impl NewEvent {
         &self.description
     }
 
+    /// What else is said about it.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
     /// Roughly what it holds in memory, for queues that are bounded in bytes.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.source_name.len() + self.event_type.len() + self.description.len()
+        let texts = self.source_name.len() + self.event_type.len() + self.description.len();
+        size_of::<Self>() + texts + self.details.weight()
     }
 
     /// The stored event this becomes.
     pub fn stored(self, id: EventId, created_at: Timestamp, origin: Origin) -> Event {
-        let Self { source_name, event_type, severity, description } = self;
-        Event { id, created_at, source_name, event_type, severity, description, origin }
+        let Self { source_name, event_type, severity, description, details } = self;
+        Event { id, created_at, source_name, event_type, severity, description, details, origin }
     }
 }
 
@@ -204,6 +214,8 @@ pub struct Event {
     pub severity: Severity,
     /// What was seen, in words.
     pub description: String,
+    /// What else is said about it.
+    pub details: Details,
     /// Which credential it came in with.
     pub origin: Origin,
 }
@@ -223,6 +235,7 @@ mod tests {
             event_type: Given::Null,
             severity: text("NOPE"),
             description: text("  "),
+            details: DetailsDraft::default(),
         };
         let wrong = NewEvent::check(&draft).expect_err("nothing in it is right");
         let fields: Vec<_> = wrong.fields().iter().map(|(n, m)| (n.as_str(), m[0].as_str())).collect();

@@ -1,9 +1,81 @@
 //! What a list may be narrowed to. A filter that exists is one that the store can answer.
 
-use crate::{Severity, Status};
+use crate::terms::Search;
+use crate::{AlertId, EventId, Severity, Status, Timestamp};
+use std::collections::BTreeMap;
 
 /// The longest text to look for: longer than any name that could match.
 pub const MAX_NEEDLE_CHARS: usize = 255;
+/// Values that one filter may list.
+pub const MAX_VALUES: usize = 20;
+
+/// A field of an event that lists are narrowed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// Who saw it.
+    Source,
+    /// What kind of thing was seen.
+    Type,
+    /// The machine it happened on.
+    Host,
+    /// The account it is about.
+    User,
+    /// Where it came from.
+    SrcIp,
+    /// What it was aimed at.
+    DstIp,
+}
+
+impl Field {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Source, Self::Type, Self::Host, Self::User, Self::SrcIp, Self::DstIp];
+
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source_name",
+            Self::Type => "event_type",
+            Self::Host => "host",
+            Self::User => "user",
+            Self::SrcIp => "src_ip",
+            Self::DstIp => "dst_ip",
+        }
+    }
+}
+
+/// From when until when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Not before this.
+    pub since: Option<Timestamp>,
+    /// Before this.
+    pub until: Option<Timestamp>,
+}
+
+impl Span {
+    /// Whether it is all of time.
+    pub fn is_unbounded(&self) -> bool {
+        self.since.is_none() && self.until.is_none()
+    }
+}
+
+/// What an event has to be about, for lists of events and of alerts alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Only events with one of these values in the field, in any letter case.
+    pub fields: BTreeMap<Field, Vec<String>>,
+    /// Only events with these words in their source, type, description, details or attributes.
+    pub search: Option<Search>,
+    /// Only events taken in (alerts raised) at this time.
+    pub span: Span,
+}
+
+impl About {
+    /// The values asked for in a field; none means any.
+    pub fn values(&self, field: Field) -> &[String] {
+        self.fields.get(&field).map_or(&[], Vec::as_slice)
+    }
+}
 
 /// What a list of alerts is sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,18 +92,16 @@ pub enum AlertOrder {
 /// Which alerts are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertFilter {
+    /// Only these alerts; empty means any.
+    pub ids: Vec<AlertId>,
     /// Only these severities; empty means any.
     pub severities: Vec<Severity>,
     /// Only alerts whose event had one of these severities; empty means any.
     pub event_severities: Vec<Severity>,
     /// Only these statuses; empty means any.
     pub statuses: Vec<Status>,
-    /// Only events of this type, in any letter case.
-    pub event_type: Option<String>,
-    /// Only events from this source, in any letter case.
-    pub source_name: Option<String>,
-    /// Only events with this text in their source, type or description, in any letter case.
-    pub search: Option<String>,
+    /// What their events are about.
+    pub about: About,
     /// What they are sorted by.
     pub order: AlertOrder,
     /// Largest (or newest) first.
@@ -41,27 +111,39 @@ pub struct AlertFilter {
 impl Default for AlertFilter {
     fn default() -> Self {
         Self {
+            ids: Vec::new(),
             severities: Vec::new(),
             event_severities: Vec::new(),
             statuses: Vec::new(),
-            event_type: None,
-            source_name: None,
-            search: None,
+            about: About::default(),
             order: AlertOrder::CreatedAt,
             descending: true,
         }
     }
 }
 
+impl AlertFilter {
+    /// Whether the list is found by the search index: what alerts say beside their source and type is only there.
+    pub fn is_indexed(&self) -> bool {
+        let details = [Field::Host, Field::User, Field::SrcIp, Field::DstIp];
+        self.about.search.is_some() || details.iter().any(|field| !self.about.values(*field).is_empty())
+    }
+}
+
 /// Which events are wanted. They are always listed newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
+    /// Only these events; empty means any.
+    pub ids: Vec<EventId>,
     /// Only these severities; empty means any.
     pub severities: Vec<Severity>,
-    /// Only this type, in any letter case.
-    pub event_type: Option<String>,
-    /// Only from this source, in any letter case.
-    pub source_name: Option<String>,
-    /// Only with this text in their source, type or description, in any letter case.
-    pub search: Option<String>,
+    /// What they are about.
+    pub about: About,
+}
+
+impl EventFilter {
+    /// Whether the list is found by the search index: nothing else knows what events are about.
+    pub fn is_indexed(&self) -> bool {
+        self.about.search.is_some() || (self.ids.is_empty() && !self.about.fields.is_empty())
+    }
 }

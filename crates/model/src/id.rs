@@ -89,6 +89,12 @@ pub fn event_id_floor(at: crate::Timestamp) -> EventId {
     EventId(seconds << EVENT_IDS_PER_SECOND_BITS)
 }
 
+/// The second that an event's id leads with.
+pub fn event_id_second(id: EventId) -> crate::Timestamp {
+    let seconds = (id.0 >> EVENT_IDS_PER_SECOND_BITS) + EVENT_ID_EPOCH_SECONDS;
+    crate::Timestamp::from_micros(seconds * crate::time::SECOND)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

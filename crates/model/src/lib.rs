@@ -6,18 +6,23 @@
 
 pub mod access;
 pub mod alert;
+pub mod attributes;
+pub mod details;
 pub mod event;
 pub mod filter;
 pub mod id;
 pub mod invalid;
 pub mod key;
 pub mod page;
+pub mod terms;
 pub mod text;
 pub mod time;
 pub mod user;
 
 pub use access::{Action, Actor, Rank, Role};
 pub use alert::{Alert, Status};
+pub use attributes::Attributes;
+pub use details::{Details, DetailsDraft};
 pub use event::{Event, EventDraft, NewEvent, Severity};
 pub use id::{AlertId, EventId, KeyId, UserId};
 pub use invalid::Invalid;

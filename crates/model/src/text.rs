@@ -15,7 +15,9 @@ pub enum Given<'a> {
     Text(Cow<'a, str>),
     /// `true` or `false`.
     Flag(bool),
-    /// A list or an object.
+    /// A JSON object, as it was written.
+    Object(Cow<'a, str>),
+    /// A list, or an object that no field takes.
     Other,
 }
 
@@ -25,7 +27,7 @@ impl Given<'_> {
         match self {
             Self::Missing => Err(invalid::REQUIRED.into()),
             Self::Null => Err(invalid::NULL.into()),
-            Self::Flag(_) | Self::Other => Err("Not a valid string.".into()),
+            Self::Flag(_) | Self::Object(_) | Self::Other => Err("Not a valid string.".into()),
             Self::Text(text) => Ok(text),
         }
     }
@@ -45,7 +47,7 @@ impl Given<'_> {
             Self::Missing => Ok(None),
             Self::Flag(flag) => Ok(Some(*flag)),
             Self::Null => Err(invalid::NULL.into()),
-            Self::Other => Err(wrong()),
+            Self::Object(_) | Self::Other => Err(wrong()),
             Self::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "1" | "on" | "yes" => Ok(Some(true)),
                 "false" | "0" | "off" | "no" => Ok(Some(false)),

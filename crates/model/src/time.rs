@@ -9,6 +9,9 @@ pub struct Timestamp(i64);
 /// Microseconds in a second.
 pub const SECOND: i64 = 1_000_000;
 
+/// 2200-01-01: times that somebody gives lie before it.
+const MAX_GIVEN: i64 = 7_258_118_400 * SECOND;
+
 impl Timestamp {
     /// Wraps microseconds since 1970-01-01T00:00:00Z.
     pub const fn from_micros(micros: i64) -> Self {
@@ -28,6 +31,48 @@ impl Timestamp {
     /// This point in time, later by so many seconds (earlier when negative).
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(SECOND)))
+    }
+
+    /// This point in time, but not before the second that another one falls in.
+    pub fn at_least_second_of(self, other: Self) -> Self {
+        Self(self.0.max(other.0.div_euclid(SECOND) * SECOND))
+    }
+
+    /// Reads RFC 3339 with any offset, or a date, which begins at midnight in UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+            // Longer ones have a time of day without an offset, and could mean any.
+            let date: jiff::civil::Date = text.get(..10).filter(|date| *date == text)?.parse().ok()?;
+            date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|midnight| midnight.timestamp())
+        })?;
+        let micros = parsed.as_microsecond();
+        (0..MAX_GIVEN).contains(&micros).then_some(Self(micros))
+    }
+
+    /// Reads a time as [`Timestamp::parse`] does, or one before now: `-24h`, with s, m, h, d or w.
+    pub fn parse_relative(text: &str, now: Self) -> Option<Self> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("now") {
+            return Some(now);
+        }
+        let Some(ago) = text.strip_prefix('-') else { return Self::parse(text) };
+        let last = ago.chars().last()?;
+        let unit_len = last.len_utf8();
+        let unit = match last {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            _ => return None,
+        };
+        let digits = &ago[..ago.len() - unit_len];
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let seconds: i64 = digits.parse::<i64>().ok()?.checked_mul(unit)?;
+        Some(Self(now.plus_seconds(seconds.checked_neg()?).0.max(0)))
     }
 
     fn zoned(self) -> jiff::Timestamp {
@@ -85,6 +130,30 @@ mod tests {
         assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00.000000Z");
         let later = Timestamp::from_micros(1_795_212_345_000_007);
         assert_eq!(later.to_string(), "2026-11-20T22:05:45.000007Z");
+    }
+
+    #[test]
+    fn times_are_read_with_any_offset_and_relative_to_now() {
+        let noon = Timestamp::parse("2026-11-20T12:00:00Z");
+        assert_eq!(noon, Timestamp::parse("2026-11-20T13:00:00+01:00"));
+        assert_eq!(
+            Timestamp::parse("2026-11-20").map(|t| t.to_string()),
+            Some("2026-11-20T00:00:00.000000Z".into())
+        );
+        for wrong in
+            ["", "now", "2026-13-01", "1969-12-31", "2200-01-01", "-1h", "12:00", "2026-11-20T12:00:00"]
+        {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
+        let now = noon.expect("a time");
+        assert_eq!(Timestamp::parse_relative("-24h", now), Some(now.plus_seconds(-86_400)));
+        assert_eq!(Timestamp::parse_relative("-2w", now), Some(now.plus_seconds(-14 * 86_400)));
+        assert_eq!(Timestamp::parse_relative("NOW", now), Some(now));
+        for wrong in
+            ["-", "-h", "-1", "-1y", "--1h", "-99999999999999999999s", "-9223372036854775807w", "-1é"]
+        {
+            assert_eq!(Timestamp::parse_relative(wrong, now), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -1,155 +1,342 @@
 //! The only writer of events: takes what waits, writes it in one transaction, hands out receipts.
 //!
-//! There is no timer. When idle an event is committed at once; under load the next batch fills while this one
-//! is flushed.
+//! There is no timer. When idle an event is committed at once; under load the next batch fills while those before it
+//! are flushed: one on SQLite, a few on PostgreSQL.
 
 use crate::clock::now;
-use crate::intake::{Queue, Receipt, Refused, Submission};
+use crate::ids::IdBlock;
+use crate::index::Indexing;
+use crate::intake::{Keyed, Load, Queue, Receipt, Refused, Room, Submission};
 use crate::metrics::PipelineMetrics;
-use std::ops::Range;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use watchpost_model::{AlertId, Event, EventId, Severity, Timestamp};
-use watchpost_store::{Batch, Db, IdKind, NewAlert, StoreError, ingest};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use watchpost_model::event::Origin;
+use watchpost_model::{AlertId, Event, EventId, Timestamp};
+use watchpost_store::{Batch, Db, Ingest, Names, NewAlert, Piece, StoreError, faults, ingest, ingest_apart};
 
 /// Events in one transaction: more don't make it cheaper per event, and the first would wait longer.
-pub(crate) const MAX_BATCH_EVENTS: usize = 4_096;
+pub const MAX_BATCH_EVENTS: usize = 4_096;
 /// Bytes in one transaction: what a disk takes in well under a tenth of a second.
-const MAX_BATCH_BYTES: usize = 8 << 20;
-/// Event ids taken at once: four full batches.
-const EVENT_BLOCK: i64 = 4 * MAX_BATCH_EVENTS as i64;
-/// Alert ids taken at once: few, because those that a restart leaves unused make a gap that people see.
-const ALERT_BLOCK: i64 = 64;
-/// Counters are kept in so many lanes, so that nodes that write at once rarely wait for each other.
-const LANES: i64 = 16;
+pub const MAX_BATCH_BYTES: usize = 8 << 20;
+/// Counts are kept in so many lanes, so that nodes that write at once rarely wait for each other.
+const LANES: usize = 16;
 /// How long a write whose outcome is unknown is tried again before its senders are told so.
 const FIND_OUT_WITHIN: Duration = Duration::from_secs(20);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs until every [`crate::Intake`] is gone and what waited is written.
-pub async fn commit_loop(db: Db, queue: Queue) {
-    let Queue { mut receiver, metrics } = queue;
-    let mut writer =
-        Writer { db, metrics, events: IdBlock::new(IdKind::Events), alerts: IdBlock::new(IdKind::Alerts) };
-    while let Some(first) = receiver.recv().await {
-        let submissions = gather(first, &mut receiver);
-        writer.store(submissions).await;
+pub async fn commit_loop(db: Db, queue: Queue, indexing: Indexing) {
+    let Queue { receiver, load, metrics } = queue;
+    let names = Names::load(&db).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the names that have counts of their own could not be read");
+        Names::default()
+    });
+    load.worth_another.store(db.engine().worth_another_batch(), std::sync::atomic::Ordering::Relaxed);
+    let first_lane = rand::random_range(0..LANES);
+    let lanes = (0..db.engine().batches_in_flight()).map(|n| ((first_lane + n) % LANES) as i64).collect();
+    let target = Target { db: db.clone(), metrics, names: Arc::new(Mutex::new(names)), indexing };
+    let writer = Writer { target, events: IdBlock::events(db.engine()), alerts: IdBlock::alerts() };
+    let open = true;
+    Loop { receiver, load, open, pending: VecDeque::new(), lanes, running: JoinSet::new(), writer }
+        .run()
+        .await;
+}
+
+struct Loop {
+    receiver: mpsc::UnboundedReceiver<Submission>,
+    load: Arc<Load>,
+    /// Whether more may come.
+    open: bool,
+    /// What was received and waits for a batch.
+    pending: VecDeque<Submission>,
+    /// The lanes that nobody writes to.
+    lanes: Vec<i64>,
+    /// Batches that are being written; each gives its lane back.
+    running: JoinSet<i64>,
+    writer: Writer,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        loop {
+            self.receive();
+            let worth_it = self.running.is_empty()
+                || self.load.queued() >= self.writer.target.db.engine().worth_another_batch();
+            if !self.pending.is_empty()
+                && worth_it
+                && let Some(lane) = self.lanes.pop()
+            {
+                let submissions = self.gather();
+                match self.writer.begin(submissions, lane).await {
+                    Some(writing) => drop(self.running.spawn(async move {
+                        writing.await;
+                        lane
+                    })),
+                    None => self.lanes.push(lane),
+                }
+                continue;
+            }
+            if self.running.is_empty() {
+                match self.receiver.recv().await {
+                    Some(submission) => self.pending.push_back(submission),
+                    None => return,
+                }
+                continue;
+            }
+            let load = self.load.clone();
+            tokio::select! {
+                done = self.running.join_next() => match done {
+                    Some(Ok(lane)) => self.lanes.push(lane),
+                    // A write that panicked: its senders were told that nobody knows. Its lane is lost.
+                    Some(Err(error)) => tracing::error!(%error, "a batch of events came to a bad end"),
+                    None => {}
+                },
+                () = load.plenty.notified(), if !self.lanes.is_empty() => {}
+            }
+            if self.lanes.is_empty() && self.running.is_empty() {
+                self.lanes.push(0);
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        while self.open {
+            match self.receiver.try_recv() {
+                Ok(submission) => self.pending.push_back(submission),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => self.open = false,
+            }
+        }
+    }
+
+    /// What goes into the next batch.
+    fn gather(&mut self) -> Vec<Submission> {
+        let (mut events, mut bytes) = (0, 0);
+        let mut submissions: Vec<Submission> = Vec::new();
+        while let Some(next) = self.pending.front() {
+            let (more, heavier) = (events + next.room.events, bytes + next.room.bytes);
+            if !submissions.is_empty() && (more > MAX_BATCH_EVENTS || heavier > MAX_BATCH_BYTES) {
+                break;
+            }
+            (events, bytes) = (more, heavier);
+            submissions.extend(self.pending.pop_front());
+        }
+        self.load.begun(events);
+        self.load.oldest_is(self.pending.front().map(|next| next.since));
+        submissions
     }
 }
 
-fn gather(first: Submission, receiver: &mut mpsc::UnboundedReceiver<Submission>) -> Vec<Submission> {
-    let (mut events, mut bytes) = (first.events.len(), first.weight());
-    let mut submissions = vec![first];
-    while events < MAX_BATCH_EVENTS && bytes < MAX_BATCH_BYTES {
-        let Ok(next) = receiver.try_recv() else { break };
-        events += next.events.len();
-        bytes += next.weight();
-        submissions.push(next);
-    }
-    submissions
+/// A submission whose events have their ids.
+struct Numbered {
+    /// Where its events and alerts are in the batch.
+    events: std::ops::Range<usize>,
+    alerts: std::ops::Range<usize>,
+    receipts: Vec<Receipt>,
+    piece: Option<Piece>,
+    origin: Origin,
+    reply: Option<oneshot::Sender<Result<Vec<Receipt>, Refused>>>,
+    _room: Room,
 }
 
 struct Writer {
-    db: Db,
-    metrics: PipelineMetrics,
+    target: Target,
     events: IdBlock,
     alerts: IdBlock,
 }
 
+/// What every batch is written with.
+#[derive(Clone)]
+struct Target {
+    db: Db,
+    metrics: PipelineMetrics,
+    names: Arc<Mutex<Names>>,
+    indexing: Indexing,
+}
+
+/// Everything in one batch.
+struct Content {
+    events: Arc<Vec<Event>>,
+    alerts: Vec<NewAlert>,
+    submissions: Vec<Numbered>,
+}
+
 impl Writer {
-    async fn store(&mut self, submissions: Vec<Submission>) {
-        match self.write(&submissions).await {
-            Ok(receipts) => {
-                for (submission, receipts) in submissions.into_iter().zip(receipts) {
-                    log_alerts(&submission, &receipts);
-                    answer(submission, Ok(receipts));
-                }
-            }
-            // One submission that the database won't take must not cost the others theirs.
-            Err(Refused::Failed) if submissions.len() > 1 => {
-                for submission in submissions {
-                    let alone = [submission];
-                    let result = self.write(&alone).await;
-                    let [submission] = alone;
-                    let result = result.map(|mut receipts| receipts.pop().unwrap_or_default());
-                    if let Ok(receipts) = &result {
-                        log_alerts(&submission, receipts);
-                    }
-                    self.answer_counted(submission, result);
-                }
-            }
-            Err(refused) => {
-                for submission in submissions {
-                    self.answer_counted(submission, Err(refused.clone()));
-                }
-            }
-        }
-    }
-
-    fn answer_counted(&self, submission: Submission, result: Result<Vec<Receipt>, Refused>) {
-        if result.is_err() {
-            self.metrics.failed.inc_by(submission.events.len() as u64);
-        }
-        answer(submission, result);
-    }
-
-    /// Writes submissions in one transaction; the receipts of each, in order.
-    async fn write(&mut self, submissions: &[Submission]) -> Result<Vec<Vec<Receipt>>, Refused> {
-        let started = Instant::now();
+    /// Numbers submissions and hands their batch to the database; what is left to do is to wait for it. Nothing when
+    /// there are no ids for them, of which they were told.
+    async fn begin(
+        &mut self,
+        submissions: Vec<Submission>,
+        lane: i64,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let count: usize = submissions.iter().map(|s| s.events.len()).sum();
         let raised: usize = submissions.iter().flat_map(|s| s.events.iter()).map(|d| d.findings.len()).sum();
-        let at = now();
-        self.events.ensure(&self.db, count, EVENT_BLOCK, at).await?;
-        self.alerts.ensure(&self.db, raised, ALERT_BLOCK, at).await?;
-        let lane = (self.events.taken_from / EVENT_BLOCK) % LANES;
-        let (events, alerts, receipts) = self.number(submissions, at);
-        let severities: Vec<Severity> = events.iter().map(|event| event.severity).collect();
-        write_for_certain(&self.db, Arc::new(ingest(events, alerts, lane))).await?;
-        severities.into_iter().for_each(|severity| self.metrics.count_stored(severity));
-        self.metrics.alerts.inc_by(raised as u64);
-        self.metrics.batch_events.observe(count as f64);
-        self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-        Ok(receipts)
+        let (db, at) = (&self.target.db, now());
+        let ready = match self.events.ensure(db, count, at).await {
+            Ok(()) => self.alerts.ensure(db, raised, at).await,
+            refused => refused,
+        };
+        if let Err(refused) = ready {
+            for mut submission in submissions {
+                self.target.metrics.failed.inc_by(submission.events.len() as u64);
+                answer(&mut submission.reply, Err(refused.clone()));
+            }
+            return None;
+        }
+        let content = self.number(submissions, at);
+        let target = self.target.clone();
+        let started = Instant::now();
+        // Handed over here, in the order of the ids: on SQLite batches are committed in this order.
+        let batches = target.batches(&content, 0..content.submissions.len(), lane);
+        let first = target.db.write(batches.0.clone());
+        Some(async move {
+            let written = write_for_certain(&target.db, first, &batches.0).await;
+            if let (Ok(()), Some(second)) = (&written, batches.1) {
+                target.db.write(second).await.ok();
+            }
+            target.finish(content, written, lane, started).await;
+        })
     }
 
     /// Gives every event and alert its id, in the order they came.
-    fn number(
-        &mut self,
-        submissions: &[Submission],
-        at: Timestamp,
-    ) -> (Vec<Event>, Vec<NewAlert>, Vec<Vec<Receipt>>) {
-        let (mut events, mut alerts, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        for submission in submissions {
-            let mut receipts = Vec::with_capacity(submission.events.len());
-            for detected in submission.events.iter() {
+    fn number(&mut self, submissions: Vec<Submission>, at: Timestamp) -> Content {
+        // Times never go back behind what ids have said already.
+        let at =
+            at.at_least_second_of(watchpost_model::id::event_id_second(EventId::new(self.events.peek())));
+        let (mut events, mut alerts) = (Vec::new(), Vec::new());
+        let mut all = Vec::with_capacity(submissions.len());
+        for Submission { events: own, origin, keyed, reply, room, .. } in submissions {
+            let (first_event, first_alert) = (events.len(), alerts.len());
+            let mut receipts = Vec::with_capacity(own.len());
+            for detected in own {
                 let id = EventId::new(self.events.next());
                 let mut raised = Vec::with_capacity(detected.findings.len());
-                for finding in &detected.findings {
+                for finding in detected.findings {
                     let alert = AlertId::new(self.alerts.next());
                     alerts.push(NewAlert { id: alert, event: id, rule: finding.rule.to_owned() });
                     raised.push(alert);
                 }
-                events.push(detected.event.clone().stored(id, at, submission.origin));
+                events.push(detected.event.stored(id, at, origin));
                 receipts.push(Receipt { event: id, created_at: at, alerts: raised });
             }
-            all.push(receipts);
+            let piece = keyed.zip(receipts.first()).map(|(keyed, first)| {
+                let Keyed { scope, piece, body_hash, last } = keyed;
+                let (first_event, events) = (first.event, receipts.len() as i64);
+                Piece { scope, number: piece, body_hash, last, first_event, events, at }
+            });
+            all.push(Numbered {
+                events: first_event..events.len(),
+                alerts: first_alert..alerts.len(),
+                receipts,
+                piece,
+                origin,
+                reply,
+                _room: room,
+            });
         }
-        (events, alerts, all)
+        Content { events: Arc::new(events), alerts, submissions: all }
     }
 }
 
-/// Writes a batch and finds out whether it was written when the connection breaks around the commit.
+impl Target {
+    /// The batch of some submissions; a second one only when that mistake is asked for.
+    fn batches(
+        &self,
+        content: &Content,
+        submissions: std::ops::Range<usize>,
+        lane: i64,
+    ) -> (Arc<Batch>, Option<Arc<Batch>>) {
+        let own = &content.submissions[submissions];
+        let events = match own {
+            [one] if content.submissions.len() > 1 => Arc::new(content.events[one.events.clone()].to_vec()),
+            _ => content.events.clone(),
+        };
+        let alerts = own.iter().flat_map(|one| &content.alerts[one.alerts.clone()]).cloned().collect();
+        let pieces = own.iter().filter_map(|one| one.piece.clone()).collect();
+        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stored = Ingest { events, alerts, pieces };
+        if faults::mutant("alert_apart") {
+            let (first, second) = ingest_apart(self.db.engine(), stored, &mut names, lane);
+            return (Arc::new(first), Some(Arc::new(second)));
+        }
+        (Arc::new(ingest(self.db.engine(), stored, &mut names, lane)), None)
+    }
+
+    /// Tells everybody what came of a batch.
+    async fn finish(&self, mut content: Content, written: Result<(), Refused>, lane: i64, started: Instant) {
+        self.indexing.committed();
+        match written {
+            Ok(()) => {
+                faults::point("reply.before");
+                self.metrics.batch_events.observe(content.events.len() as f64);
+                self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
+                for place in 0..content.submissions.len() {
+                    self.stored(&mut content, place);
+                }
+                faults::point("reply.after");
+            }
+            // One submission that the database won't take must not cost the others theirs.
+            Err(Refused::Failed | Refused::Repeated) if content.submissions.len() > 1 => {
+                for place in 0..content.submissions.len() {
+                    let (batch, _) = self.batches(&content, place..place + 1, lane);
+                    let first = self.db.write(batch.clone());
+                    match write_for_certain(&self.db, first, &batch).await {
+                        Ok(()) => self.stored(&mut content, place),
+                        Err(refused) => self.refused(&mut content.submissions[place], refused),
+                    }
+                }
+                self.indexing.committed();
+            }
+            Err(refused) => {
+                for submission in &mut content.submissions {
+                    self.refused(submission, refused.clone());
+                }
+            }
+        }
+    }
+
+    fn refused(&self, submission: &mut Numbered, refused: Refused) {
+        self.metrics.failed.inc_by(submission.events.len() as u64);
+        answer(&mut submission.reply, Err(refused));
+    }
+
+    fn stored(&self, content: &mut Content, place: usize) {
+        let submission = &mut content.submissions[place];
+        let events = &content.events[submission.events.clone()];
+        let alerts = &content.alerts[submission.alerts.clone()];
+        events.iter().for_each(|event| self.metrics.count_stored(event.severity));
+        self.metrics.alerts.inc_by(alerts.len() as u64);
+        log_alerts(events, alerts, submission.origin);
+        answer(&mut submission.reply, Ok(std::mem::take(&mut submission.receipts)));
+    }
+}
+
+/// Waits for a batch that was handed over, and finds out whether it was written when the connection breaks around
+/// the commit.
 ///
 /// The ids in the batch are nobody else's: when a second try finds one taken, the first try did it, and as it was
 /// one transaction it did all of it.
-async fn write_for_certain(db: &Db, batch: Arc<Batch>) -> Result<(), Refused> {
+async fn write_for_certain(
+    db: &Db,
+    first: impl Future<Output = Result<(), StoreError>>,
+    batch: &Arc<Batch>,
+) -> Result<(), Refused> {
     let started = Instant::now();
     let mut in_doubt = false;
+    if faults::mutant("ack_before_commit") {
+        return Ok(());
+    }
+    let mut outcome = first.await;
     loop {
-        let error = match db.write(batch.clone()).await {
+        let error = match outcome {
             Ok(()) => return Ok(()),
+            // Keys are written behind the events: had the first try been done, its events would be in the way.
+            Err(StoreError::Taken(what)) if what.starts_with("idempotency") => return Err(Refused::Repeated),
             Err(StoreError::Taken(_)) if in_doubt => return Ok(()),
             Err(error) => error,
         };
@@ -176,69 +363,38 @@ async fn write_for_certain(db: &Db, batch: Arc<Batch>) -> Result<(), Refused> {
         }
         tracing::warn!(%error, "trying again to find out whether events were stored");
         tokio::time::sleep(PAUSE).await;
+        outcome = db.write(batch.clone()).await;
     }
 }
 
-fn answer(mut submission: Submission, result: Result<Vec<Receipt>, Refused>) {
-    if let Some(reply) = submission.reply.take() {
+fn answer(
+    reply: &mut Option<oneshot::Sender<Result<Vec<Receipt>, Refused>>>,
+    result: Result<Vec<Receipt>, Refused>,
+) {
+    if let Some(reply) = reply.take() {
         // A sender that stopped waiting is no failure: its events are stored all the same.
         reply.send(result).ok();
     }
 }
 
-fn log_alerts(submission: &Submission, receipts: &[Receipt]) {
-    for (detected, receipt) in submission.events.iter().zip(receipts) {
-        for (alert, finding) in receipt.alerts.iter().zip(&detected.findings) {
-            tracing::info!(
-                alert.id = alert.get(),
-                event.id = receipt.event.get(),
-                severity = %detected.event.severity(),
-                source = detected.event.source_name(),
-                event.kind = detected.event.event_type(),
-                rule = finding.rule,
-                by = %submission.origin,
-                "alert raised"
-            );
+fn log_alerts(events: &[Event], alerts: &[NewAlert], origin: Origin) {
+    let mut events = events.iter();
+    let mut event = events.next();
+    for alert in alerts {
+        // Both are in the order of the events' ids.
+        while event.is_some_and(|event| event.id != alert.event) {
+            event = events.next();
         }
-    }
-}
-
-/// Ids that were taken and not yet given out.
-struct IdBlock {
-    kind: IdKind,
-    left: Range<i64>,
-    taken_from: i64,
-    taken_at: Timestamp,
-}
-
-impl IdBlock {
-    fn new(kind: IdKind) -> Self {
-        Self { kind, left: 0..0, taken_from: 0, taken_at: Timestamp::from_micros(0) }
-    }
-
-    /// Makes sure that so many ids can be given out, and that they are young enough to sort by time.
-    async fn ensure(&mut self, db: &Db, wanted: usize, block: i64, at: Timestamp) -> Result<(), Refused> {
-        let wanted = wanted as i64;
-        let age = at.seconds() - self.taken_at.seconds();
-        let stale = self.kind == IdKind::Events && !(0..=db.engine().max_block_age_seconds()).contains(&age);
-        if wanted == 0 || (self.left.end - self.left.start >= wanted && !stale) {
-            return Ok(());
-        }
-        let taken = db.take_ids(self.kind, block.max(wanted), at).await;
-        let taken = taken.map_err(|error| {
-            tracing::error!(%error, "no ids for events: they could not be stored");
-            if error.is_temporary() { Refused::Unavailable } else { Refused::Failed }
-        })?;
-        self.taken_from = taken.start;
-        self.taken_at = at;
-        self.left = taken;
-        Ok(())
-    }
-
-    fn next(&mut self) -> i64 {
-        let id = self.left.start;
-        debug_assert!(id < self.left.end, "ensure() was asked for too few");
-        self.left.start += 1;
-        id
+        let Some(event) = event else { return };
+        tracing::info!(
+            alert.id = alert.id.get(),
+            event.id = event.id.get(),
+            severity = %event.severity,
+            source = event.source_name,
+            event.kind = event.event_type,
+            rule = alert.rule,
+            by = %origin,
+            "alert raised"
+        );
     }
 }

@@ -7,12 +7,15 @@
 mod clock;
 mod commit;
 pub mod decode;
+mod ids;
+mod index;
 mod intake;
 mod metrics;
 mod upkeep;
 
 pub use clock::now;
-pub use commit::commit_loop;
-pub use intake::{Detected, Intake, Limits, Queue, Receipt, Refused, intake};
+pub use commit::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, commit_loop};
+pub use index::Indexing;
+pub use intake::{Detected, Intake, KeyInUse, Keyed, Limits, Queue, Receipt, Refused, intake};
 pub use metrics::PipelineMetrics;
-pub use upkeep::upkeep;
+pub use upkeep::{KEYS_KEPT_SECONDS, upkeep};

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
 use watchpost_model::Severity;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,6 +25,8 @@ pub struct PipelineMetrics {
     pub(crate) waiting: Gauge,
     pub(crate) batch_events: Histogram,
     pub(crate) batch_seconds: Histogram,
+    pub(crate) indexed: Counter,
+    pub(crate) index_lag: Gauge<f64, AtomicU64>,
 }
 
 impl Default for PipelineMetrics {
@@ -40,6 +43,8 @@ impl Default for PipelineMetrics {
             waiting: Gauge::default(),
             batch_events: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
             batch_seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0]),
+            indexed: Counter::default(),
+            index_lag: Gauge::default(),
         }
     }
 }
@@ -66,6 +71,17 @@ impl PipelineMetrics {
             "How long a commit took",
             Unit::Seconds,
             self.batch_seconds.clone(),
+        );
+        registry.register(
+            "watchpost_search_indexed",
+            "Events and alerts made searchable",
+            self.indexed.clone(),
+        );
+        registry.register_with_unit(
+            "watchpost_search_lag",
+            "How long the search index has been behind what is stored",
+            Unit::Seconds,
+            self.index_lag.clone(),
         );
     }
 

@@ -1,14 +1,12 @@
 //! Alerts and their history.
 
-use crate::db::{Batch, Column, Row, Table};
-use crate::events::event_at;
-use crate::search::{ALERT_COLUMNS, alert_list_sql};
+use crate::db::{Batch, Cell, Row, Rows, Table};
+use crate::events::{EVENT_COLUMNS, event_at};
+use crate::rollups::Tally;
 use crate::{Db, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use watchpost_model::alert::StatusChange;
-use watchpost_model::filter::AlertFilter;
-use watchpost_model::page::{Count, Page, PageRequest};
 use watchpost_model::{Actor, Alert, AlertId, Event, EventId, Severity, Status, Timestamp};
 
 static ALERTS: Table = Table {
@@ -25,10 +23,16 @@ static ALERTS: Table = Table {
         ("updated_at", false),
         ("version", false),
     ],
+    on_conflict: "",
 };
 
-const CHANGE: &str =
-    "UPDATE alerts SET status = ?1, updated_at = ?2, version = version + 1 WHERE id = ?3 AND version = ?4";
+/// The columns of an alert without its event.
+const OWN_COLUMNS: &str = "a.id, a.status, a.severity, a.rule, a.created_at, a.updated_at, a.acknowledged_at, a.resolved_at, a.version";
+/// How many those are.
+const OWN: usize = 9;
+
+const CHANGE: &str = "UPDATE alerts SET status = ?1, updated_at = ?2, acknowledged_at = ?5, resolved_at = ?6, version = version + 1
+     WHERE id = ?3 AND version = ?4";
 
 const REMEMBER: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -62,53 +66,60 @@ pub struct Changed {
     pub from: Status,
 }
 
+struct AlertRows {
+    events: Arc<Vec<Event>>,
+    /// Each with the place of its event.
+    alerts: Vec<(NewAlert, usize)>,
+}
+
+impl Rows for AlertRows {
+    fn len(&self) -> usize {
+        self.alerts.len()
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Cell<'_> {
+        let (alert, place) = &self.alerts[row];
+        let event = &self.events[*place];
+        match column {
+            0 => Cell::Int(alert.id.get()),
+            1 => Cell::Int(event.id.get()),
+            2 => Cell::Text(&alert.rule),
+            3 => Cell::Text(&event.source_name),
+            4 => Cell::Text(&event.event_type),
+            5 => Cell::Int(event.severity.code()),
+            6 => Cell::Int(Status::Open.code()),
+            7 | 8 => Cell::Int(event.created_at.micros()),
+            _ => Cell::Int(1),
+        }
+    }
+}
+
 /// Adds alerts to the batch that stores their events.
-pub(crate) fn raise(batch: &mut Batch, events: &[Event], alerts: Vec<NewAlert>, lane: i64) {
+pub(crate) fn raise(batch: &mut Batch, tally: &mut Tally, events: Arc<Vec<Event>>, alerts: Vec<NewAlert>) {
     if alerts.is_empty() {
         return;
     }
-    let by_id: HashMap<EventId, &Event> = events.iter().map(|event| (event.id, event)).collect();
-    let mut columns: [Vec<i64>; 5] = Default::default();
-    let mut rules = Vec::with_capacity(alerts.len());
-    let mut sources = Vec::with_capacity(alerts.len());
-    let mut types = Vec::with_capacity(alerts.len());
-    let mut counts: HashMap<Severity, i64> = HashMap::new();
+    let places: HashMap<EventId, usize> =
+        events.iter().enumerate().map(|(place, event)| (event.id, place)).collect();
+    let mut placed = Vec::with_capacity(alerts.len());
     for alert in alerts {
-        let Some(event) = by_id.get(&alert.event) else {
+        let Some(&place) = places.get(&alert.event) else {
             debug_assert!(false, "alert {} names an event outside its batch", alert.id);
             continue;
         };
-        *counts.entry(event.severity).or_default() += 1;
-        let values = [alert.id.get(), event.id.get(), event.severity.code(), event.created_at.micros(), 1];
-        for (column, value) in columns.iter_mut().zip(values) {
-            column.push(value);
-        }
-        rules.push(alert.rule);
-        sources.push(event.source_name.clone());
-        types.push(event.event_type.clone());
+        let event = &events[place];
+        tally.alert(event.created_at, Status::Open, event.severity, 1);
+        placed.push((alert, place));
     }
-    for severity in Severity::ALL {
-        let raised = counts.get(&severity).copied().unwrap_or(0);
-        batch.count_alerts(lane, Status::Open, severity, raised);
-    }
-    let [ids, events, severities, times, versions] = columns;
-    let open = vec![Status::Open.code(); ids.len()];
-    let columns = vec![
-        Column::Int(ids),
-        Column::Int(events),
-        Column::Text(rules),
-        Column::Text(sources),
-        Column::Text(types),
-        Column::Int(severities),
-        Column::Int(open),
-        Column::Int(times.clone()),
-        Column::Int(times),
-        Column::Int(versions),
-    ];
-    batch.bulk(&ALERTS, columns);
+    batch.bulk(&ALERTS, AlertRows { events, alerts: placed });
 }
 
-fn alert_of(row: &Row) -> Result<Alert, StoreError> {
+/// The columns of an alert with its event, in the order they are read in.
+pub(crate) fn alert_columns() -> String {
+    format!("{OWN_COLUMNS}, {EVENT_COLUMNS}")
+}
+
+pub(crate) fn alert_of(row: &Row) -> Result<Alert, StoreError> {
     Ok(Alert {
         id: AlertId::new(row.int(0)?),
         status: row.code(1, Status::from_code)?,
@@ -116,40 +127,21 @@ fn alert_of(row: &Row) -> Result<Alert, StoreError> {
         rule: row.text(3)?,
         created_at: Timestamp::from_micros(row.int(4)?),
         updated_at: Timestamp::from_micros(row.int(5)?),
-        version: row.int(6)?,
-        event: event_at(row, 7)?,
+        acknowledged_at: row.opt_int(6)?.map(Timestamp::from_micros),
+        resolved_at: row.opt_int(7)?.map(Timestamp::from_micros),
+        version: row.int(8)?,
+        event: event_at(row, OWN)?,
     })
 }
 
 impl Db {
     /// One alert.
     pub async fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
-        let sql = format!(
-            "SELECT {ALERT_COLUMNS} FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ?1"
-        );
+        let columns = alert_columns();
+        let sql =
+            format!("SELECT {columns} FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ?1");
         let row = self.read_one(sql, vec![id.get().into()]).await?;
         row.map(|row| alert_of(&row)).transpose()
-    }
-
-    /// A page of alerts.
-    pub async fn alerts(
-        &self,
-        filter: &AlertFilter,
-        request: PageRequest,
-    ) -> Result<Page<Alert>, StoreError> {
-        let counted = filter.event_type.is_none()
-            && filter.source_name.is_none()
-            && filter.search.is_none()
-            && filter.event_severities.is_empty();
-        let (list, count, params) = alert_list_sql(self.engine(), filter);
-        let count = if counted {
-            Count::Exact(self.alert_counts().await?.sum(&filter.statuses, &filter.severities))
-        } else {
-            self.bounded_count(count, params.clone()).await?
-        };
-        let (rows, more) = self.page_rows(list, params, request).await?;
-        let rows = rows.iter().map(alert_of).collect::<Result<_, _>>()?;
-        Ok(Page { rows, count, more, request })
     }
 
     /// Moves an alert to a status. With a version, only if the alert still has it; without, whatever others do
@@ -173,7 +165,7 @@ impl Db {
             }
             match self.write(Arc::new(status_change(&alert, to, actor, now))).await {
                 Ok(()) => {
-                    let alert = Alert { status: to, updated_at: now, version: alert.version + 1, ..alert };
+                    let alert = Alert { version: alert.version + 1, ..moved(alert, to, now) };
                     return Ok(Changed { alert, from });
                 }
                 Err(StoreError::Conflict) if version.is_none() => {}
@@ -198,10 +190,33 @@ impl Db {
     }
 }
 
+/// The alert after a change of its status.
+fn moved(alert: Alert, to: Status, now: Timestamp) -> Alert {
+    let first = |before: Option<Timestamp>, status| if to == status { before.or(Some(now)) } else { before };
+    Alert {
+        acknowledged_at: first(alert.acknowledged_at, Status::Acknowledged),
+        resolved_at: first(alert.resolved_at, Status::Resolved),
+        status: to,
+        updated_at: now,
+        ..alert
+    }
+}
+
 fn status_change(alert: &Alert, to: Status, actor: &Actor, now: Timestamp) -> Batch {
     let (id, version) = (alert.id.get(), alert.version);
+    let after = moved(alert.clone(), to, now);
     let mut batch = Batch::new();
-    batch.one(CHANGE, vec![to.code().into(), now.micros().into(), id.into(), version.into()]);
+    batch.one(
+        CHANGE,
+        vec![
+            to.code().into(),
+            now.micros().into(),
+            id.into(),
+            version.into(),
+            after.acknowledged_at.map(Timestamp::micros).into(),
+            after.resolved_at.map(Timestamp::micros).into(),
+        ],
+    );
     batch.one(
         REMEMBER,
         vec![
@@ -213,7 +228,10 @@ fn status_change(alert: &Alert, to: Status, actor: &Actor, now: Timestamp) -> Ba
             to.code().into(),
         ],
     );
-    batch.count_alerts(PEOPLE, alert.status, alert.severity, -1);
-    batch.count_alerts(PEOPLE, to, alert.severity, 1);
+    let mut tally = Tally::default();
+    tally.alert(alert.created_at, alert.status, alert.severity, -1);
+    tally.alert(alert.created_at, to, alert.severity, 1);
+    tally.reaction(alert, to, now);
+    tally.write(&mut batch, PEOPLE);
     batch
 }

@@ -1,5 +1,6 @@
 //! Who changed what about people, keys and settings. A row is written in the transaction of its change.
 
+use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
 use crate::{Db, StoreError};
 use watchpost_model::page::{Page, PageRequest};
@@ -8,7 +9,6 @@ use watchpost_model::{Actor, Timestamp};
 const WRITE: &str = "INSERT INTO audit (at, actor, action, object, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
 const LIST: &str =
     "SELECT id, at, actor, action, object, detail FROM audit ORDER BY id DESC LIMIT ?1 OFFSET ?2";
-const COUNT: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM audit LIMIT ?1) counted";
 
 /// What is to be remembered of a change.
 #[derive(Clone, Debug)]
@@ -52,10 +52,8 @@ impl Batch {
 impl Db {
     /// A page of the audit log, newest first.
     pub async fn audit_log(&self, request: PageRequest) -> Result<Page<AuditRow>, StoreError> {
-        let count = self.bounded_count(COUNT.to_owned(), vec![]).await?;
-        let (rows, more) = self.page_rows(LIST.to_owned(), vec![], request).await?;
-        let rows = rows.iter().map(audit_row).collect::<Result<_, _>>()?;
-        Ok(Page { rows, count, more, request })
+        let count = self.bounded_count("audit", &Clauses::new(self.engine())).await?;
+        self.plain_page(LIST, count, request, audit_row).await
     }
 }
 

@@ -1,15 +1,16 @@
 //! Events, and the one way they come into being: together with their alerts and counts.
 
 use crate::alerts::{self, NewAlert};
-use crate::db::{Batch, Column, Engine, Row, Table, Value};
-use crate::search::event_list_sql;
+use crate::db::{Batch, Cell, Engine, Row, Rows, Table};
+use crate::index::{self, Kind};
+use crate::once::{self, Piece};
+use crate::rollups::{Names, Tally};
 use crate::{Db, StoreError};
+use std::sync::Arc;
 use watchpost_model::event::Origin;
-use watchpost_model::filter::EventFilter;
 use watchpost_model::id::event_id_floor;
-use watchpost_model::page::{Count, MAX_COUNTED, Page, PageRequest};
 use watchpost_model::time::Month;
-use watchpost_model::{Event, EventId, KeyId, Severity, Timestamp, UserId};
+use watchpost_model::{Attributes, Details, Event, EventId, KeyId, Severity, Timestamp, UserId};
 
 static EVENTS: Table = Table {
     name: "events",
@@ -22,56 +23,89 @@ static EVENTS: Table = Table {
         ("description", true),
         ("user_id", false),
         ("key_id", false),
+        ("occurred_at", false),
+        ("host", true),
+        ("user_name", true),
+        ("src_ip", true),
+        ("dst_ip", true),
+        ("attributes", true),
     ],
+    on_conflict: "",
 };
 
-const BY_ID: &str =
-    "SELECT e.id, e.created_at, e.source_name, e.event_type, e.severity, e.description, e.user_id, e.key_id
-     FROM events e WHERE e.id = ?1";
+/// The columns of an event, in the order they are read in.
+pub(crate) const EVENT_COLUMNS: &str = "e.id, e.created_at, e.source_name, e.event_type, e.severity, e.description, e.user_id, e.key_id, e.occurred_at, e.host, e.user_name, e.src_ip, e.dst_ip, e.attributes";
 
 /// How many months ahead a place for events is ready.
 const MONTHS_AHEAD: usize = 3;
 
+struct EventRows(Arc<Vec<Event>>);
+
+impl Rows for EventRows {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Cell<'_> {
+        let event = &self.0[row];
+        let details = &event.details;
+        match column {
+            0 => Cell::Int(event.id.get()),
+            1 => Cell::Int(event.created_at.micros()),
+            2 => Cell::Text(&event.source_name),
+            3 => Cell::Text(&event.event_type),
+            4 => Cell::Int(event.severity.code()),
+            5 => Cell::Text(&event.description),
+            6 => event.origin.user().map(UserId::get).into(),
+            7 => event.origin.key().map(KeyId::get).into(),
+            8 => details.occurred_at.map(Timestamp::micros).into(),
+            9 => details.host.as_deref().into(),
+            10 => details.user.as_deref().into(),
+            11 => details.src_ip.as_deref().into(),
+            12 => details.dst_ip.as_deref().into(),
+            _ => details.attributes.as_ref().map(Attributes::as_json).into(),
+        }
+    }
+}
+
+/// What is stored together.
+pub struct Ingest {
+    /// The events, their ids in order.
+    pub events: Arc<Vec<Event>>,
+    /// The alerts they raise.
+    pub alerts: Vec<NewAlert>,
+    /// The keys they came in under, for those that had one.
+    pub pieces: Vec<Piece>,
+}
+
 /// The batch that stores events with the alerts they raise and what counts them. The lane is the writer's own,
-/// see the table of counters.
-pub fn ingest(events: Vec<Event>, alerts: Vec<NewAlert>, lane: i64) -> Batch {
+/// see the table of counts.
+pub fn ingest(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> Batch {
+    let Ingest { events, alerts, pieces } = stored;
     let mut batch = Batch::new();
-    for severity in Severity::ALL {
-        let stored = events.iter().filter(|event| event.severity == severity).count();
-        batch.count_events(lane, severity, stored as i64);
+    let mut tally = Tally::default();
+    tally.events(&events, names);
+    // Events first: when a write is tried again, the one that was done shows by the ids of its events.
+    batch.bulk(&EVENTS, EventRows(events.clone()));
+    if engine == Engine::Postgres {
+        index::expect(&mut batch, Kind::Events, events.iter().map(|event| event.id.get()));
+        index::expect(&mut batch, Kind::Alerts, alerts.iter().map(|alert| alert.id.get()));
     }
-    alerts::raise(&mut batch, &events, alerts, lane);
-    let count = events.len();
-    let mut ids = Vec::with_capacity(count);
-    let mut times = Vec::with_capacity(count);
-    let mut sources = Vec::with_capacity(count);
-    let mut types = Vec::with_capacity(count);
-    let mut severities = Vec::with_capacity(count);
-    let mut descriptions = Vec::with_capacity(count);
-    let mut users = Vec::with_capacity(count);
-    let mut keys = Vec::with_capacity(count);
-    for event in events {
-        ids.push(event.id.get());
-        times.push(event.created_at.micros());
-        sources.push(event.source_name);
-        types.push(event.event_type);
-        severities.push(event.severity.code());
-        descriptions.push(event.description);
-        users.push(event.origin.user().map(UserId::get));
-        keys.push(event.origin.key().map(KeyId::get));
-    }
-    let columns = vec![
-        Column::Int(ids),
-        Column::Int(times),
-        Column::Text(sources),
-        Column::Text(types),
-        Column::Int(severities),
-        Column::Text(descriptions),
-        Column::OptInt(users),
-        Column::OptInt(keys),
-    ];
-    batch.bulk(&EVENTS, columns);
+    alerts::raise(&mut batch, &mut tally, events, alerts);
+    once::remember(&mut batch, pieces);
+    tally.write(&mut batch, lane);
     batch
+}
+
+/// The mistake of a second transaction for what belongs to the first: the batch of the events, and that of the rest.
+#[doc(hidden)]
+pub fn ingest_apart(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> (Batch, Batch) {
+    let Ingest { events, alerts, pieces } = stored;
+    let mut second = Batch::new();
+    let mut tally = Tally::default();
+    alerts::raise(&mut second, &mut tally, events.clone(), alerts);
+    tally.write(&mut second, lane);
+    (ingest(engine, Ingest { events, alerts: Vec::new(), pieces }, names, lane), second)
 }
 
 /// Reads an event from a row, its columns in the order of the table, from `first` on.
@@ -81,6 +115,14 @@ pub(crate) fn event_at(row: &Row, first: usize) -> Result<Event, StoreError> {
         (None, Some(key)) => Origin::Key(KeyId::new(key)),
         (None, None) => return Err(StoreError::Internal("an event came from nobody".into())),
     };
+    let details = Details {
+        occurred_at: row.opt_int(first + 8)?.map(Timestamp::from_micros),
+        host: row.opt_text(first + 9)?,
+        user: row.opt_text(first + 10)?,
+        src_ip: row.opt_text(first + 11)?,
+        dst_ip: row.opt_text(first + 12)?,
+        attributes: row.opt_text(first + 13)?.map(Attributes::stored),
+    };
     Ok(Event {
         id: EventId::new(row.int(first)?),
         created_at: Timestamp::from_micros(row.int(first + 1)?),
@@ -88,6 +130,7 @@ pub(crate) fn event_at(row: &Row, first: usize) -> Result<Event, StoreError> {
         event_type: row.text(first + 3)?,
         severity: row.code(first + 4, Severity::from_code)?,
         description: row.text(first + 5)?,
+        details,
         origin,
     })
 }
@@ -95,57 +138,9 @@ pub(crate) fn event_at(row: &Row, first: usize) -> Result<Event, StoreError> {
 impl Db {
     /// One event.
     pub async fn event(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        let row = self.read_one(BY_ID, vec![id.get().into()]).await?;
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1");
+        let row = self.read_one(sql, vec![id.get().into()]).await?;
         row.map(|row| event_at(&row, 0)).transpose()
-    }
-
-    /// A page of events, newest first.
-    pub async fn events(
-        &self,
-        filter: &EventFilter,
-        request: PageRequest,
-    ) -> Result<Page<Event>, StoreError> {
-        let only_severity =
-            filter.event_type.is_none() && filter.source_name.is_none() && filter.search.is_none();
-        let (list, count, params) = event_list_sql(self.engine(), filter);
-        let count = if only_severity {
-            Count::Exact(self.event_count(&filter.severities).await?)
-        } else {
-            self.bounded_count(count, params.clone()).await?
-        };
-        let (rows, more) = self.page_rows(list, params, request).await?;
-        let rows = rows.iter().map(|row| event_at(row, 0)).collect::<Result<_, _>>()?;
-        Ok(Page { rows, count, more, request })
-    }
-
-    /// Counts rows, but no further than is bearable.
-    pub(crate) async fn bounded_count(
-        &self,
-        sql: String,
-        mut params: Vec<Value>,
-    ) -> Result<Count, StoreError> {
-        params.push(MAX_COUNTED.saturating_add(1).into());
-        let row = self.read_one(sql, params).await?.ok_or(StoreError::NotFound)?;
-        Ok(match row.int(0)? {
-            n if n > MAX_COUNTED => Count::AtLeast(MAX_COUNTED),
-            n => Count::Exact(n),
-        })
-    }
-
-    /// The rows of one page and whether more follow; the list's last two parameters are limit and offset.
-    pub(crate) async fn page_rows(
-        &self,
-        sql: String,
-        mut params: Vec<Value>,
-        request: PageRequest,
-    ) -> Result<(Vec<Row>, bool), StoreError> {
-        let size = request.size as usize;
-        params.push((i64::from(request.size) + 1).into());
-        params.push(request.offset().into());
-        let mut rows = self.read(sql, params).await?;
-        let more = rows.len() > size;
-        rows.truncate(size);
-        Ok((rows, more))
     }
 
     /// Makes the places for events of this month and the next ones; only PostgreSQL needs them.

@@ -67,9 +67,7 @@ impl Db {
     /// A page of keys, in the order they were made, revoked ones included.
     pub async fn keys(&self, request: PageRequest) -> Result<Page<SensorKey>, StoreError> {
         let count = self.read_one(COUNT, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
-        let (rows, more) = self.page_rows(LIST.to_owned(), vec![], request).await?;
-        let rows = rows.iter().map(|row| Ok(record(row)?.key)).collect::<Result<_, StoreError>>()?;
-        Ok(Page { rows, count: Count::Exact(count), more, request })
+        self.plain_page(LIST, Count::Exact(count), request, |row| Ok(record(row)?.key)).await
     }
 
     /// Makes a key from the hash of its secret and the part of the secret that may be shown.

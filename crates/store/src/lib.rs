@@ -4,17 +4,26 @@
 //! one transaction or not at all; nobody outside this crate holds a transaction open. A read is one
 //! statement and its rows.
 
+mod alert_list;
 mod alerts;
 mod audit;
+mod clauses;
 mod counters;
 mod db;
 mod error;
+mod event_list;
 mod events;
+#[doc(hidden)]
+pub mod faults;
 mod ids;
+mod index;
+mod indexed;
 mod keys;
 mod migrations;
-mod search;
+mod once;
+mod rollups;
 mod sessions;
+mod stats;
 mod tokens;
 mod users;
 
@@ -23,29 +32,50 @@ pub use audit::{AuditEntry, AuditRow};
 pub use counters::AlertCounts;
 pub use db::{Batch, Db, Engine, Health, Location, PostgresOptions};
 pub use error::StoreError;
-pub use events::ingest;
+#[doc(hidden)]
+pub use events::ingest_apart;
+pub use events::{Ingest, ingest};
 pub use ids::IdKind;
+pub use index::{ROUND_TEXTS, Round};
 pub use keys::KeyRecord;
 pub use migrations::{LATEST, Pending};
+pub use once::Piece;
+pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
 pub use sessions::SessionRecord;
+pub use stats::{Bucket, Durations};
 pub use tokens::{RefreshGrant, Rotation};
 pub use users::{Credentials, UserChange};
 
 /// For the suites that prove both engines alike: what only they need to reach.
 #[doc(hidden)]
 pub mod testing {
+    use crate::clauses::Start;
     use watchpost_model::filter::{AlertFilter, EventFilter};
+    use watchpost_model::page::Cursor;
 
-    /// The list and the count that a filter of alerts becomes.
-    pub fn alert_statements(engine: crate::Engine, filter: &AlertFilter) -> [String; 2] {
-        let (list, count, _) = crate::search::alert_list_sql(engine, filter);
-        [list, count]
+    fn start(cursor: Option<Cursor>) -> Start {
+        Start { cursor, skip: 0, rows: 11 }
     }
 
-    /// The list and the count that a filter of events becomes.
-    pub fn event_statements(engine: crate::Engine, filter: &EventFilter) -> [String; 2] {
-        let (list, count, _) = crate::search::event_list_sql(engine, filter);
-        [list, count]
+    /// The statement that a list of alerts becomes that needs no search index.
+    pub fn alert_statement(db: &crate::Db, filter: &AlertFilter, cursor: Option<Cursor>) -> String {
+        crate::alert_list::ranges_sql(db, filter, &filter.severities, start(cursor)).0
+    }
+
+    /// The statement that a list of events becomes that needs no search index.
+    pub fn event_statement(db: &crate::Db, filter: &EventFilter, cursor: Option<Cursor>) -> String {
+        crate::event_list::ranges_sql(db, filter, start(cursor)).0
+    }
+
+    /// Lets the search index begin a new shard after so few texts.
+    pub fn small_shards(texts: i64) {
+        crate::index::SHARD_LIMIT.store(texts, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Brings the search index up to date.
+    pub async fn index_all(db: &crate::Db) -> Result<(), crate::StoreError> {
+        while db.index_round().await?.more {}
+        Ok(())
     }
 
     /// Asks an engine to prepare a statement without running it.

@@ -106,9 +106,7 @@ impl Db {
     /// A page of users, in the order they were made.
     pub async fn users(&self, request: PageRequest) -> Result<Page<User>, StoreError> {
         let count = self.read_one(COUNT, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
-        let (rows, more) = self.page_rows(LIST.to_owned(), vec![], request).await?;
-        let rows = rows.iter().map(|row| Ok(credentials(row)?.user)).collect::<Result<_, StoreError>>()?;
-        Ok(Page { rows, count: Count::Exact(count), more, request })
+        self.plain_page(LIST, Count::Exact(count), request, |row| Ok(credentials(row)?.user)).await
     }
 
     /// Makes a user. [`StoreError::Taken`] when the name is, in any letter case.

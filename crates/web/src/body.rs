@@ -8,6 +8,8 @@ pub(crate) enum Holds {
     Secret,
     Number,
     Flag,
+    /// A JSON object.
+    Object,
     /// One of these, in any letter case.
     OneOf(&'static [&'static str]),
 }

@@ -47,6 +47,14 @@ pub(crate) enum ApiError {
     TooLarge(usize),
     /// The body's kind isn't one that is read here.
     WrongMediaType(String),
+    /// The body is packed in a way that isn't read here.
+    WrongEncoding(String),
+    /// More events than go together; with the limits.
+    TooMany(String),
+    /// It was good, but others that came with it were not.
+    NotStored,
+    /// The body unpacks to far more than it is.
+    Bomb,
     /// The client stopped sending.
     TooSlow,
     /// Too many requests.
@@ -77,6 +85,28 @@ impl ApiError {
             "You do not have permission to perform this action. It needs {}.",
             action.who()
         ))
+    }
+
+    /// Somebody else is at it with the same key.
+    pub(crate) fn in_progress() -> Self {
+        let detail = "A request with this Idempotency-Key is being taken in; ask again for its answer.";
+        Self::Conflict("in_progress", detail.into())
+    }
+
+    /// As the end of a line of a report: `"status":…}`.
+    pub(crate) fn line(&self) -> String {
+        let (status, code, detail) = self.parts();
+        let status = status.as_u16();
+        match self {
+            Self::Invalid(wrong) => {
+                let errors = serde_json::to_string(wrong.fields()).unwrap_or_default();
+                format!("\"status\":{status},\"errors\":{errors}}}\n")
+            }
+            _ => {
+                let problem = serde_json::to_string(&Problem { detail, code }).unwrap_or_default();
+                format!("\"status\":{status},{}\n", problem.trim_start_matches('{'))
+            }
+        }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -130,6 +160,21 @@ impl ApiError {
                 let detail = format!("Unsupported media type \"{found}\" in request.");
                 return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail);
             }
+            Self::WrongEncoding(found) => {
+                let detail = format!("Unsupported content encoding \"{found}\"; gzip and zstd are read.");
+                return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail);
+            }
+            Self::TooMany(limits) => return (StatusCode::PAYLOAD_TOO_LARGE, "too_large", limits.clone()),
+            Self::NotStored => (
+                StatusCode::FAILED_DEPENDENCY,
+                "not_stored",
+                "Not stored, because others that came with it are wrong.",
+            ),
+            Self::Bomb => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "The body unpacks to more than 250 times its size.",
+            ),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "timeout", "The request did not arrive in time."),
             Self::Throttled(wait) => {
                 let detail =
@@ -185,6 +230,7 @@ impl From<Refused> for ApiError {
             Refused::Full => Self::Unavailable("Too many events are waiting to be stored.", SOON),
             Refused::Unavailable => Self::Unavailable("Events can't be stored right now.", LATER),
             Refused::OutcomeUnknown => Self::OutcomeUnknown,
+            Refused::Repeated => Self::in_progress(),
             Refused::Failed => Self::Internal,
         }
     }

@@ -1,5 +1,6 @@
 //! What handlers take from a request: bodies, ids in paths, query parameters.
 
+use crate::bulk::key::Key;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::AppState;
@@ -20,9 +21,20 @@ const MAX_DRAINED_BYTES: usize = 16 << 20;
 pub(crate) struct Input {
     format: Format,
     bytes: Bytes,
+    /// The `Idempotency-Key` it came with.
+    key: Option<Key>,
 }
 
 impl Input {
+    pub(crate) fn new(headers: &HeaderMap, format: Format, bytes: Bytes) -> Result<Self, ApiError> {
+        Ok(Self { format, bytes, key: Key::of(headers)? })
+    }
+
+    /// The key it came with, and its bytes.
+    pub(crate) fn keyed(&self) -> Option<(&Key, &[u8])> {
+        self.key.as_ref().map(|key| (key, self.bytes.as_ref()))
+    }
+
     /// Its fields by name.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, ApiError> {
         if self.bytes.is_empty() && self.format == Format::Json {
@@ -40,8 +52,9 @@ impl FromRequest<AppState> for Input {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let format = format_of(request.headers(), request.body())?;
-        let bytes = read_body(request.into_body(), state.settings.max_body).await?;
-        Ok(Self { format, bytes })
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(body, state.settings.max_body).await?;
+        Self::new(&parts.headers, format, bytes)
     }
 }
 
@@ -62,6 +75,24 @@ fn format_of(headers: &HeaderMap, body: &Body) -> Result<Format, ApiError> {
     }
 }
 
+/// How a body is written that may hold one event or many.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    One(Format),
+    /// A JSON value on each line.
+    Lines,
+}
+
+/// What a body of events is said to be.
+pub(crate) fn sent_format(headers: &HeaderMap, body: &Body) -> Result<Sent, ApiError> {
+    let named = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Sent::Lines),
+        _ => format_of(headers, body).map(Sent::One),
+    }
+}
+
 async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     // What says beforehand that it is too long is refused without being kept.
     if body.size_hint().lower() > limit as u64 {
@@ -74,13 +105,17 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
             drain(&mut body).await;
             Err(ApiError::TooLarge(limit))
         }
-        Err(error) if was_slow(error.as_ref()) => Err(ApiError::TooSlow),
-        Err(_) => Err(ApiError::Malformed("The body ended early.".into())),
+        Err(error) => Err(body_error(error.as_ref())),
     }
 }
 
+/// What became of a body that didn't arrive whole.
+pub(crate) fn body_error(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    if was_slow(error) { ApiError::TooSlow } else { ApiError::Malformed("The body ended early.".into()) }
+}
+
 /// Reads on for a while and keeps nothing: a client that is still sending would miss the answer.
-async fn drain(body: &mut Body) {
+pub(crate) async fn drain(body: &mut Body) {
     let mut left = MAX_DRAINED_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         let read = frame.data_ref().map_or(0, Bytes::len);

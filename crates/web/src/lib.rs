@@ -5,6 +5,7 @@
 mod api;
 mod auth;
 mod body;
+mod bulk;
 mod compat;
 mod console;
 mod docs;
@@ -13,6 +14,7 @@ mod error;
 mod extract;
 mod metrics;
 mod openapi;
+mod params;
 mod query;
 mod routes;
 mod settings;

@@ -304,6 +304,7 @@ fn body_schema(fields: &[Field]) -> Schema {
             Holds::Secret => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Password))),
             Holds::Number => ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)),
             Holds::Flag => ObjectBuilder::new().schema_type(SchemaType::new(Type::Boolean)),
+            Holds::Object => ObjectBuilder::new().schema_type(SchemaType::new(Type::Object)),
             Holds::OneOf(choices) => text().enum_values(Some(choices.iter().copied())),
         };
         let schema = schema.description(Some(field.about)).examples([example(field)]);
@@ -317,7 +318,9 @@ fn body_schema(fields: &[Field]) -> Schema {
 
 fn example(field: &Field) -> serde_json::Value {
     match field.holds {
-        Holds::Number | Holds::Flag => serde_json::from_str(field.example).unwrap_or_default(),
+        Holds::Number | Holds::Flag | Holds::Object => {
+            serde_json::from_str(field.example).unwrap_or_default()
+        }
         Holds::Text | Holds::Secret | Holds::OneOf(_) => field.example.into(),
     }
 }

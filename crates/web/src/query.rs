@@ -1,62 +1,20 @@
 //! Query parameters: each list says which it takes, and the documentation says it from the same table.
 
 use crate::error::{ApiError, choose_from};
+pub(crate) use crate::params::*;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use watchpost_model::filter::{AlertFilter, AlertOrder, EventFilter, MAX_NEEDLE_CHARS};
-use watchpost_model::page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
-use watchpost_model::{Invalid, Severity, Status};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use watchpost_model::filter::{
+    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span,
+};
+use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
+use watchpost_model::terms::Search;
+use watchpost_model::{AlertId, EventId, Invalid, Severity, Status, Timestamp};
+use watchpost_pipeline::now;
 
 /// Parameters in one request; a list takes ten or so.
 const MAX_PARAMS: usize = 100;
-
-/// One parameter that a list takes.
-#[derive(Clone, Copy)]
-pub(crate) struct Param {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    /// The values it may have; empty means any text.
-    pub(crate) choices: &'static [&'static str],
-}
-
-const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
-const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
-const ORDERS: &[&str] = &["created_at", "-created_at", "severity", "-severity", "status", "-status"];
-
-const fn any(name: &'static str, about: &'static str) -> Param {
-    Param { name, about, choices: &[] }
-}
-
-const PAGE: Param = any("page", "Which page, from 1.");
-const PAGE_SIZE: Param = any("page_size", "Rows on a page: 10 unless told, at most 100.");
-const FORMAT: Param =
-    Param { name: "format", about: "Only `json`; clients may name it.", choices: &["json"] };
-const SEVERITY: Param = Param {
-    name: "severity",
-    about: "Only this severity, or these, separated by commas.",
-    choices: SEVERITIES,
-};
-const EVENT_SEVERITY: Param = Param {
-    name: "event__severity",
-    about: "Only alerts whose event had this severity, or these.",
-    choices: SEVERITIES,
-};
-const STATUS: Param =
-    Param { name: "status", about: "Only this status, or these, separated by commas.", choices: STATUSES };
-const ORDERING: Param =
-    Param { name: "ordering", about: "What to sort by; `-` for largest or newest first.", choices: ORDERS };
-const TYPE: Param = any("event_type", "Only this type of event, in any letter case.");
-const SOURCE: Param = any("source_name", "Only events from this source, in any letter case.");
-const SEARCH: Param = any("search", "Only events with this text in their description, source or type.");
-
-/// What lists without filters take.
-pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
-
-/// What lists of events take.
-pub(crate) const EVENTS: &[Param] = &[SEVERITY, TYPE, SOURCE, SEARCH, PAGE, PAGE_SIZE, FORMAT];
-
-/// What lists of alerts take.
-pub(crate) const ALERTS: &[Param] =
-    &[SEVERITY, EVENT_SEVERITY, STATUS, TYPE, SOURCE, SEARCH, ORDERING, PAGE, PAGE_SIZE, FORMAT];
 
 /// The parameters of a request, decoded.
 pub(crate) struct Query {
@@ -79,12 +37,17 @@ impl Query {
     }
 
     /// The value of a parameter; one that is empty counts as not given, as HTML forms send it. Of several the last.
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().rev().find(|(given, _)| given == name);
         found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
-    fn name_unknown(&self, known: &[Param], wrong: &mut Invalid) {
+    /// Whether a parameter was given at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub(crate) fn name_unknown(&self, known: &[Param], wrong: &mut Invalid) {
         for (name, _) in &self.pairs {
             if !known.iter().any(|param| param.name == name) {
                 let names: Vec<_> = known.iter().map(|param| param.name).collect();
@@ -94,20 +57,28 @@ impl Query {
         }
     }
 
-    /// The query with another page, for links; page 1 needs no number.
-    pub(crate) fn with_page(&self, page: u32) -> String {
+    /// The query with another page, for links; page 1 needs no number. A link with a place in the list keeps the
+    /// number only where there was one.
+    pub(crate) fn with_page(&self, page: u32, cursor: Option<Cursor>) -> String {
         let mut text = String::new();
-        let kept = self.pairs.iter().filter(|(name, _)| name != "page");
+        let kept = self.pairs.iter().filter(|(name, _)| name != "page" && name != "cursor");
         let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
-        let number = page.to_string();
-        let page = (page > 1).then_some(("page", number.as_str()));
-        for (name, value) in kept.chain(page) {
+        let (number, place) = (page.to_string(), cursor.map(|cursor| cursor.to_string()));
+        let numbered = page > 1 && (!self.has("cursor") || self.has("page"));
+        let page = numbered.then_some(("page", number.as_str()));
+        let place = place.as_deref().map(|place| ("cursor", place));
+        for (name, value) in kept.chain(place).chain(page) {
             text.push(if text.is_empty() { '?' } else { '&' });
             text.extend(utf8_percent_encode(name, ESCAPED));
             text.push('=');
             text.extend(utf8_percent_encode(value, ESCAPED));
         }
         text
+    }
+
+    /// Whether pages are called by their numbers: unless somebody came by a place alone.
+    pub(crate) fn is_numbered(&self) -> bool {
+        !self.has("cursor") || self.has("page")
     }
 
     fn choices<T>(&self, param: &Param, read: fn(&str) -> Option<T>, wrong: &mut Invalid) -> Vec<T> {
@@ -122,16 +93,55 @@ impl Query {
         chosen
     }
 
-    fn text(&self, name: &str, wrong: &mut Invalid) -> Option<String> {
-        let given = self.get(name)?;
-        if given.contains('\0') || given.chars().count() > MAX_NEEDLE_CHARS {
+    /// Every value given for a parameter, empty ones left out.
+    fn texts(&self, name: &str, wrong: &mut Invalid) -> Vec<String> {
+        let given = self.pairs.iter().filter(|(given, _)| given == name).map(|(_, value)| value.trim());
+        let given: Vec<&str> = given.filter(|value| !value.is_empty()).collect();
+        if given.len() > MAX_VALUES {
+            wrong.add(name, format!("At most {MAX_VALUES} values are expected."));
+        }
+        if given.iter().any(|text| text.contains('\0') || text.chars().count() > MAX_NEEDLE_CHARS) {
             wrong.add(
                 name,
                 format!("A text of at most {MAX_NEEDLE_CHARS} characters without NUL is expected."),
             );
-            return None;
+            return Vec::new();
         }
-        Some(given.to_owned())
+        given.into_iter().take(MAX_VALUES).map(str::to_owned).collect()
+    }
+
+    fn ids<T: FromStr>(&self, wrong: &mut Invalid) -> Vec<T> {
+        let given = self.get("id").unwrap_or_default().split(',').map(str::trim).filter(|id| !id.is_empty());
+        let ids: Vec<Result<T, _>> = given.map(str::parse).collect();
+        if ids.len() > MAX_PAGE_SIZE as usize || ids.iter().any(Result::is_err) {
+            wrong.add("id", format!("At most {MAX_PAGE_SIZE} numbers, separated by commas, are expected."));
+        }
+        ids.into_iter().take(MAX_PAGE_SIZE as usize).filter_map(Result::ok).collect()
+    }
+
+    /// From when until when.
+    pub(crate) fn span(&self, now: Timestamp, wrong: &mut Invalid) -> Span {
+        let mut read = |name: &str| {
+            let given = self.get(name)?;
+            let read = Timestamp::parse_relative(given, now);
+            if read.is_none() {
+                wrong.add(name, "A time such as 2026-11-20T22:05:45Z, a date, or one before now such as -24h is expected.");
+            }
+            read
+        };
+        Span { since: read("since"), until: read("until") }
+    }
+
+    fn about(&self, wrong: &mut Invalid) -> About {
+        let mut fields = BTreeMap::new();
+        for field in Field::ALL {
+            let values = self.texts(field.name(), wrong);
+            if !values.is_empty() {
+                fields.insert(field, values);
+            }
+        }
+        let search = self.texts("search", wrong).pop().map(|text| Search::parse(&text));
+        About { fields, search, span: self.span(now(), wrong) }
     }
 
     fn page(&self, wrong: &mut Invalid) -> Result<PageRequest, ApiError> {
@@ -153,7 +163,15 @@ impl Query {
             Some(Ok(number)) if number > 0 => number,
             Some(_) => return Err(ApiError::NoSuchPage),
         };
-        Ok(PageRequest { number, size })
+        let cursor = match self.get("cursor").map(str::parse) {
+            None => None,
+            Some(Ok(cursor)) => Some(cursor),
+            Some(Err(_)) => {
+                wrong.add("cursor", "That is no place that a list gave out.");
+                None
+            }
+        };
+        Ok(PageRequest { number, size, cursor })
     }
 
     /// A list without filters.
@@ -170,10 +188,9 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(EVENTS, &mut wrong);
         let filter = EventFilter {
+            ids: self.ids::<EventId>(&mut wrong),
             severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
-            event_type: self.text("event_type", &mut wrong),
-            source_name: self.text("source_name", &mut wrong),
-            search: self.text("search", &mut wrong),
+            about: self.about(&mut wrong),
         };
         let page = self.page(&mut wrong);
         wrong.into_result()?;
@@ -186,12 +203,11 @@ impl Query {
         self.name_unknown(ALERTS, &mut wrong);
         let (order, descending) = self.order(&ORDERING, &mut wrong);
         let filter = AlertFilter {
+            ids: self.ids::<AlertId>(&mut wrong),
             severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
             event_severities: self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong),
             statuses: self.choices(&STATUS, Status::parse, &mut wrong),
-            event_type: self.text("event_type", &mut wrong),
-            source_name: self.text("source_name", &mut wrong),
-            search: self.text("search", &mut wrong),
+            about: self.about(&mut wrong),
             order,
             descending,
         };
@@ -227,20 +243,24 @@ mod tests {
     #[test]
     fn links_keep_the_filters() {
         let q = query("search=a%20b%26c&page=3&severity=HIGH,LOW");
-        assert_eq!(q.with_page(4), "?search=a%20b%26c&severity=HIGH,LOW&page=4");
-        assert_eq!(q.with_page(1), "?search=a%20b%26c&severity=HIGH,LOW");
-        assert_eq!(query("").with_page(1), "");
+        assert_eq!(q.with_page(4, None), "?search=a%20b%26c&severity=HIGH,LOW&page=4");
+        assert_eq!(q.with_page(1, None), "?search=a%20b%26c&severity=HIGH,LOW");
+        assert_eq!(query("").with_page(1, None), "");
+        let place = Some(Cursor { backwards: false, rank: 0, time: 0, id: 7 });
+        assert_eq!(q.with_page(4, place), "?search=a%20b%26c&severity=HIGH,LOW&cursor=a0-0-7&page=4");
+        assert_eq!(query("cursor=a0-0-9&severity=LOW").with_page(2, place), "?severity=LOW&cursor=a0-0-7");
     }
 
     #[test]
     fn every_wrong_parameter_is_named_at_once() {
         let Err(ApiError::Invalid(wrong)) =
-            query("severity=nope&status=closed&ordering=age&colour=red&page_size=0").alerts()
+            query("severity=nope&status=closed&ordering=age&colour=red&page_size=0&since=soon&id=x&cursor=y")
+                .alerts()
         else {
             panic!("everything in it is wrong")
         };
         let names: Vec<_> = wrong.fields().keys().map(String::as_str).collect();
-        assert_eq!(names, ["colour", "ordering", "page_size", "severity", "status"]);
+        assert_eq!(names, ["colour", "cursor", "id", "ordering", "page_size", "severity", "since", "status"]);
         assert!(wrong.fields()["severity"][0].contains("LOW, MEDIUM, HIGH, CRITICAL"));
     }
 
@@ -250,8 +270,8 @@ mod tests {
             query("severity=high&status=Open&event_type=&page_size=500").alerts().expect("fine");
         assert_eq!(filter.severities, [Severity::High]);
         assert_eq!(filter.statuses, [Status::Open]);
-        assert_eq!(filter.event_type, None);
-        assert_eq!(page, PageRequest { number: 1, size: 100 });
+        assert_eq!(filter.about, About::default());
+        assert_eq!(page, PageRequest::numbered(1, 100));
     }
 
     #[test]

@@ -9,8 +9,11 @@ use crate::throttle::Throttle;
 use axum::body::Bytes;
 use std::ops::Deref;
 use std::sync::Arc;
-use watchpost_pipeline::{Intake, PipelineMetrics};
+use watchpost_pipeline::{Indexing, Intake, PipelineMetrics};
 use watchpost_store::Db;
+
+/// How long a search waits for what was just stored. Usually it takes milliseconds; under load it may take long.
+const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -20,6 +23,7 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     pub(crate) db: Db,
     pub(crate) intake: Intake,
+    pub(crate) indexing: Indexing,
     pub(crate) settings: Settings,
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Passwords,
@@ -40,7 +44,13 @@ impl Deref for AppState {
 
 impl AppState {
     /// Brings the parts together.
-    pub fn new(db: Db, intake: Intake, settings: Settings, pipeline: &PipelineMetrics) -> Self {
+    pub fn new(
+        db: Db,
+        intake: Intake,
+        indexing: Indexing,
+        settings: Settings,
+        pipeline: &PipelineMetrics,
+    ) -> Self {
         crate::console::prepare();
         let schema = crate::openapi::document(&crate::routes::all()).into();
         Self(Arc::new(Inner {
@@ -52,8 +62,14 @@ impl AppState {
             schema,
             db,
             intake,
+            indexing,
             settings,
         }))
+    }
+
+    /// Waits for a moment until what was just stored can be found by the search index; whether it can.
+    pub(crate) async fn is_searchable(&self, wanted: bool) -> bool {
+        !wanted || self.indexing.caught_up(SEARCH_PATIENCE).await
     }
 
     /// Keeps what is remembered about users and keys current with changes made elsewhere: on another node or at

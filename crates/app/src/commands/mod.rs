@@ -125,7 +125,7 @@ where
 {
     let mut rows = Vec::new();
     for number in 1.. {
-        let page = page(PageRequest { number, size: MAX_PAGE_SIZE }).await?;
+        let page = page(PageRequest::numbered(number, MAX_PAGE_SIZE)).await?;
         rows.extend(page.rows);
         if !page.more {
             break;

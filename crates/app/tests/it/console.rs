@@ -198,5 +198,7 @@ fn behind_tls_the_cookie_is_bound_to_the_host() {
     server.admin().event("HIGH", "x");
     server.admin().event("HIGH", "y");
     let page = server.admin().get("/api/alerts/?page_size=1").expect(200);
-    assert_eq!(page["next"], "https://watchpost.example/api/alerts/?page_size=1&page=2");
+    let next = page["next"].as_str().unwrap();
+    assert!(next.starts_with("https://watchpost.example/api/alerts/?page_size=1&"), "{next}");
+    assert!(next.ends_with("&page=2"), "{next}");
 }

@@ -123,7 +123,7 @@ fn the_check_notices_what_is_lost_changed_or_without_its_alert() {
         format!("DELETE FROM events WHERE id = {first}"),
         format!("UPDATE events SET description = 'other' WHERE id = {first}"),
         format!("DELETE FROM alerts WHERE event_id = {first}"),
-        "UPDATE counters SET n = n + 1 WHERE name = 'alerts.OPEN.CRITICAL'".to_owned(),
+        "UPDATE rollups SET n = n + 1 WHERE series = 4 AND grain = 0 AND value = '1.4'".to_owned(),
     ] {
         std::fs::write(&path, &whole).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();

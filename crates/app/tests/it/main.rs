@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod browser;
+mod bulk;
 mod command_line;
 mod console;
 mod contract;
@@ -14,6 +15,7 @@ mod login;
 mod net;
 mod server;
 mod settings;
+mod stats;
 mod throttle;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.

@@ -119,6 +119,14 @@ impl Server {
         child.wait().unwrap().code()
     }
 
+    /// What the process holds in memory now.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// The database of a server on PostgreSQL.
     pub(crate) fn database(&self) -> &Database {
         self.database.as_ref().unwrap()

@@ -1,8 +1,9 @@
 //! JSON objects, read in one pass. Values that no field takes are skipped without being built.
 
-use super::{Fields, Undecodable};
+use super::{ATTRIBUTES, Fields, Undecodable};
 use serde::Deserializer as _;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use watchpost_model::text::Given;
@@ -40,10 +41,22 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Fields::default();
         while let Some(Name(name)) = map.next_key()? {
-            let Value(given) = map.next_value()?;
+            let given = match &*name == ATTRIBUTES {
+                true => object(map.next_value()?),
+                false => map.next_value::<Value<'_>>()?.0,
+            };
             fields.add(name, given).map_err(de::Error::custom)?;
         }
         Ok(fields)
+    }
+}
+
+/// What was given where an object belongs, left as it was written: whoever wants it checks it.
+fn object(raw: &RawValue) -> Given<'_> {
+    match raw.get() {
+        "null" => Given::Null,
+        text if text.starts_with('{') => Given::Object(text.into()),
+        _ => Given::Other,
     }
 }
 

@@ -2,13 +2,18 @@
 
 mod form;
 mod json;
+mod split;
 
+pub use split::{Item, Shape, Splitter};
 use std::borrow::Cow;
 use watchpost_model::text::Given;
-use watchpost_model::{EventDraft, Invalid};
+use watchpost_model::{DetailsDraft, EventDraft, Invalid};
 
 /// A body has four fields or so; one with more than this isn't meant for us.
 pub const MAX_FIELDS: usize = 1_000;
+
+/// The one field that holds an object.
+const ATTRIBUTES: &str = "attributes";
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,14 @@ impl<'a> Fields<'a> {
             event_type: self.get("event_type").or(self.get("eventType")),
             severity: self.get("severity"),
             description: self.get("description"),
+            details: DetailsDraft {
+                occurred_at: self.get("occurred_at").or(self.get("occurredAt")),
+                host: self.get("host"),
+                user: self.get("user"),
+                src_ip: self.get("src_ip").or(self.get("srcIp")),
+                dst_ip: self.get("dst_ip").or(self.get("dstIp")),
+                attributes: self.get(ATTRIBUTES),
+            },
         }
     }
 

@@ -1,6 +1,8 @@
 //! Where the two engines differ, in one place.
 
-use super::statement::Table;
+use super::statement::Target;
+use std::borrow::Cow;
+use watchpost_model::terms::{INSIDE_TERMS, Word};
 
 /// Which engine keeps the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +22,23 @@ impl Engine {
         }
     }
 
-    /// How long a block of event ids may be used, in seconds.
+    /// How many batches of events may be on their way to the disk at once.
     ///
-    /// Ids lead with the time their block was taken at. On SQLite one process writes, so ids are in order
-    /// whatever their block's age; PostgreSQL may have many writers, whose events should sort by time.
-    pub const fn max_block_age_seconds(self) -> i64 {
+    /// SQLite has one writer: a second batch is only made while the first is written. PostgreSQL writes side by
+    /// side, and one sync of its log serves all that commit together.
+    pub const fn batches_in_flight(self) -> usize {
         match self {
-            Self::Sqlite => 60,
-            Self::Postgres => 2,
+            Self::Sqlite => 2,
+            Self::Postgres => 4,
+        }
+    }
+
+    /// How many events have to wait before another batch is begun beside one that is under way: on SQLite a batch
+    /// that leaves early would only be smaller.
+    pub const fn worth_another_batch(self) -> usize {
+        match self {
+            Self::Sqlite => 2_048,
+            Self::Postgres => 1,
         }
     }
 
@@ -39,38 +50,109 @@ impl Engine {
         }
     }
 
-    /// Whether a text contains the pattern in parameter `n`, whatever the letter case.
-    pub(crate) fn contains(self, expression: &str, n: usize) -> String {
-        match self {
-            Self::Sqlite => format!("{expression} LIKE ?{n} ESCAPE '\\'"),
-            Self::Postgres => format!("{expression} ILIKE ?{n} ESCAPE '\\'"),
+    /// The statement that inserts rows in bulk: one row a call on SQLite, arrays on PostgreSQL.
+    pub(crate) fn bulk_insert(self, into: &Target) -> Cow<'static, str> {
+        let table = match into {
+            Target::Table(table) => table,
+            Target::Index(name) => return self.index_insert(name).into(),
+        };
+        let names: Vec<_> = table.columns.iter().map(|(name, _)| *name).collect();
+        let (names, then) = (names.join(", "), table.on_conflict);
+        let values = match self {
+            Self::Sqlite => {
+                let values: Vec<_> = (1..=table.columns.len()).map(|n| format!("?{n}")).collect();
+                format!("VALUES ({})", values.join(", "))
+            }
+            Self::Postgres => {
+                let kinds = table.columns.iter().map(|(_, text)| if *text { "text" } else { "bigint" });
+                let arrays: Vec<_> = kinds.zip(1..).map(|(kind, n)| format!("?{n}::{kind}[]")).collect();
+                format!("SELECT * FROM UNNEST({})", arrays.join(", "))
+            }
+        };
+        format!("INSERT INTO {} ({names}) {values} {then}", table.name).into()
+    }
+
+    /// Whether a column of a bulk insert holds text.
+    pub(crate) fn columns(into: &Target) -> &'static [(&'static str, bool)] {
+        match into {
+            Target::Table(table) => table.columns,
+            Target::Index(_) => &[("id", false), ("terms", true)],
         }
     }
 
-    /// The statement that inserts rows in bulk: one row a call on SQLite, arrays on PostgreSQL.
-    pub(crate) fn bulk_insert(self, table: &Table) -> String {
-        let names: Vec<_> = table.columns.iter().map(|(name, _)| *name).collect();
-        let names = names.join(", ");
+    /// The statement that adds texts, cut into terms, to a part of the search index.
+    fn index_insert(self, name: &str) -> String {
         match self {
-            Self::Sqlite => {
-                let values: Vec<_> = (1..=table.columns.len()).map(|n| format!("?{n}")).collect();
-                format!("INSERT INTO {} ({names}) VALUES ({})", table.name, values.join(", "))
-            }
-            Self::Postgres => {
-                let arrays: Vec<_> = table
-                    .columns
-                    .iter()
-                    .enumerate()
-                    .map(|(i, (_, text))| format!("?{}::{}[]", i + 1, if *text { "text" } else { "bigint" }))
-                    .collect();
-                format!("INSERT INTO {} ({names}) SELECT * FROM UNNEST({})", table.name, arrays.join(", "))
-            }
+            Self::Sqlite => format!("INSERT INTO {name} (rowid, terms) VALUES (?1, ?2)"),
+            Self::Postgres => format!(
+                "INSERT INTO {name} (id, terms) SELECT d.id, array_to_tsvector(string_to_array(d.terms, ' ')) FROM UNNEST(?1::bigint[], ?2::text[]) AS d(id, terms) ON CONFLICT DO NOTHING"
+            ),
         }
+    }
+
+    /// The statements that make a part of the search index.
+    pub(crate) fn index_table(self, name: &str) -> String {
+        match self {
+            // Terms come cut and in small letters, so blanks alone separate them. Where in a text a term stands
+            // isn't kept, nor is the text.
+            Self::Sqlite => format!(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS {name} USING fts5 (terms, content='', detail=none, columnsize=0, tokenize=\"ascii tokenchars '{INSIDE_TERMS}'\");"
+            ),
+            Self::Postgres => format!(
+                "CREATE TABLE IF NOT EXISTS {name} (id BIGINT PRIMARY KEY, terms TSVECTOR NOT NULL);
+                 CREATE INDEX IF NOT EXISTS {name}_terms ON {name} USING GIN (terms);"
+            ),
+        }
+    }
+
+    /// The condition that a text in a part of the search index (`s`) has all these terms: parameter `n`.
+    pub(crate) fn index_matches(self, name: &str, n: usize) -> String {
+        match self {
+            Self::Sqlite => format!("{name} MATCH ?{n}"),
+            Self::Postgres => format!("s.terms @@ CAST(CAST(?{n} AS TEXT) AS TSQUERY)"),
+        }
+    }
+
+    /// A join whose outer table is visited first, in the order of the list. SQLite takes it that way from `CROSS`.
+    pub(crate) fn outer_first(self, join: &str) -> String {
+        match self {
+            Self::Sqlite => join.replace("JOIN", "CROSS JOIN"),
+            Self::Postgres => join.to_owned(),
+        }
+    }
+
+    /// The id of a text in a part of the search index.
+    pub(crate) const fn index_id(self) -> &'static str {
+        match self {
+            Self::Sqlite => "s.rowid",
+            Self::Postgres => "s.id",
+        }
+    }
+
+    /// A question to the search index: each of the groups has to be met by one of its words.
+    pub(crate) fn index_question(self, groups: &[Vec<Word>]) -> String {
+        let word = |word: &Word| match (self, word.whole) {
+            (Self::Sqlite, true) => format!("\"{}\"", word.text.replace('"', "\"\"")),
+            (Self::Sqlite, false) => format!("\"{}\" *", word.text.replace('"', "\"\"")),
+            (Self::Postgres, whole) => {
+                let quoted = word.text.replace('\\', "\\\\").replace('\'', "''");
+                format!("'{quoted}'{}", if whole { "" } else { ":*" })
+            }
+        };
+        let (and, or) = match self {
+            Self::Sqlite => (" AND ", " OR "),
+            Self::Postgres => (" & ", " | "),
+        };
+        let group = |words: &Vec<Word>| {
+            let words: Vec<_> = words.iter().map(word).collect();
+            format!("({})", words.join(or))
+        };
+        groups.iter().map(group).collect::<Vec<_>>().join(and)
     }
 
     /// Fills the tokens of a migration text with this engine's types.
     pub(crate) fn migration(self, text: &str) -> String {
-        let tokens: [(&str, &str); 6] = match self {
+        let tokens: [(&str, &str); 7] = match self {
             Self::Sqlite => [
                 ("{id}", "INTEGER PRIMARY KEY"),
                 ("{auto_id}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
@@ -78,6 +160,7 @@ impl Engine {
                 ("{small}", "INTEGER"),
                 ("{strict}", "STRICT"),
                 ("{by_key}", "STRICT, WITHOUT ROWID"),
+                ("{counting}", "STRICT, WITHOUT ROWID"),
             ],
             Self::Postgres => [
                 ("{id}", "BIGINT PRIMARY KEY"),
@@ -86,9 +169,11 @@ impl Engine {
                 ("{small}", "SMALLINT"),
                 ("{strict}", ""),
                 ("{by_key}", ""),
+                // Room on each page, so that a count that grows stays where it is.
+                ("{counting}", "WITH (fillfactor = 50)"),
             ],
         };
-        let mut text = text.to_owned();
+        let mut text = text.replace("{search}", &crate::index::migration(self));
         for (token, value) in tokens {
             text = text.replace(token, value);
         }
@@ -118,20 +203,6 @@ pub(crate) fn numbered_for_postgres(sql: &str) -> String {
         .collect()
 }
 
-/// A text that LIKE looks for literally, anywhere.
-pub(crate) fn contains_pattern(needle: &str) -> String {
-    let mut pattern = String::with_capacity(needle.len() + 2);
-    pattern.push('%');
-    for c in needle.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,10 +210,5 @@ mod tests {
     #[test]
     fn parameters_are_renumbered_outside_quotes_only() {
         assert_eq!(numbered_for_postgres("SELECT '?1', ?1, ?12"), "SELECT '?1', $1, $12");
-    }
-
-    #[test]
-    fn wildcards_in_a_needle_are_literal() {
-        assert_eq!(contains_pattern(r"50%_\"), r"%50\%\_\\%");
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod dialect;
 mod guard;
+mod index_file;
 mod pool;
 mod postgres;
 mod sqlite;
@@ -12,8 +13,9 @@ pub use dialect::Engine;
 pub use pool::PostgresOptions;
 pub use statement::Batch;
 pub(crate) use statement::Expect;
-pub(crate) use statement::{Column, Row, Statement, Table, Value};
+pub(crate) use statement::{Cell, Row, Rows, Statement, Table, Target, Value};
 use std::borrow::Cow;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -77,11 +79,43 @@ impl Db {
         }
     }
 
-    /// Carries out a batch in one transaction. It runs to its end even when the caller goes away.
-    pub async fn write(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+    /// Carries out a batch in one transaction. It runs to its end even when the caller goes away. On SQLite batches
+    /// are carried out in the order of the calls, whenever they are awaited.
+    pub fn write(&self, batch: Arc<Batch>) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let (sqlite, postgres) = match &self.inner {
+            Inner::Sqlite(db) => (Some(db.write(batch)), None),
+            Inner::Postgres(db) => (None, Some((db.clone(), batch))),
+        };
+        async move {
+            match (sqlite, postgres) {
+                (Some(written), _) => written.await,
+                (None, Some((db, batch))) => db.write(batch).await,
+                (None, None) => unreachable!("a database is one or the other"),
+            }
+        }
+    }
+
+    /// Carries out a batch for the search index.
+    pub(crate) async fn write_index(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
         match &self.inner {
-            Inner::Sqlite(db) => db.write(batch).await,
+            Inner::Sqlite(db) => db.write_index(batch).await,
             Inner::Postgres(db) => db.write(batch).await,
+        }
+    }
+
+    /// Changes the shape of the search index.
+    pub(crate) async fn index_script(&self, script: Vec<String>) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.index_script(script).await,
+            Inner::Postgres(db) => db.run_script(script).await,
+        }
+    }
+
+    /// Runs statements of PostgreSQL that must not be in a transaction, one after the other.
+    pub(crate) async fn run_outside(&self, statements: Vec<String>) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.run_script(statements).await,
+            Inner::Postgres(db) => db.run_outside(statements).await,
         }
     }
 

@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a vanished server is noticed although no answer says so.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Prepared statements a connection keeps.
+const PREPARED: usize = 256;
 /// The oldest server the SQL is tried on.
 const OLDEST_SERVER: i32 = 150_000;
 
@@ -64,6 +66,10 @@ impl Connection {
     pub(super) async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
+        }
+        // Filters make more texts than are worth keeping on the server.
+        if self.prepared.len() >= PREPARED {
+            self.prepared.clear();
         }
         let statement = self.client.prepare(&numbered_for_postgres(sql)).await?;
         self.prepared.insert(sql.to_owned(), statement.clone());

@@ -2,8 +2,9 @@
 
 use super::dialect::Engine;
 use super::pool::{Connection, Loan, Pool, PostgresOptions, with_causes};
-use super::statement::{Batch, Column, Expect, Row, Statement, Value, Write};
-use crate::StoreError;
+use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
+use crate::{StoreError, faults};
+use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio_postgres::error::SqlState;
@@ -11,6 +12,9 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, private::Byte
 
 /// A lock that all nodes take while they migrate; the number only has to be ours.
 const MIGRATION_LOCK: i64 = 0x7761_7463_6870;
+
+/// A lock of whoever builds indexes.
+const BUILDING_LOCK: i64 = MIGRATION_LOCK + 1;
 
 pub(super) struct Postgres {
     pool: Arc<Pool>,
@@ -45,7 +49,35 @@ impl Postgres {
     }
 
     pub(super) async fn write(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        if batch.is_unconditional() {
+            let pool = self.pool.clone();
+            let task = tokio::spawn(async move { write_at_once(&pool, &batch).await });
+            return task.await.map_err(|error| StoreError::Internal(error.to_string()))?;
+        }
         self.uncancelled(RunBatch(batch)).await
+    }
+
+    /// Statements that PostgreSQL runs in no transaction, such as building an index beside writers; a conflict when
+    /// another node is at such a thing.
+    pub(super) async fn run_outside(&self, statements: Vec<String>) -> Result<(), StoreError> {
+        let pool = self.pool.clone();
+        let task = tokio::spawn(async move {
+            let loan = pool.lend().await?;
+            let client = &loan.connection.client;
+            client.batch_execute("SET statement_timeout = 0").await.map_err(refused)?;
+            client.batch_execute("SET lock_timeout = 0").await.map_err(refused)?;
+            // Tried and not waited for: building an index beside writers waits for everybody who waits for something.
+            let locked = client.query_one("SELECT pg_try_advisory_lock($1)", &[&BUILDING_LOCK]).await;
+            if !locked.and_then(|row| row.try_get::<_, bool>(0)).map_err(refused)? {
+                return Err(StoreError::Conflict);
+            }
+            for statement in &statements {
+                client.batch_execute(statement).await.map_err(refused)?;
+            }
+            // The connection has other limits now: it is closed, not lent again.
+            Ok(())
+        });
+        task.await.map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
     pub(super) async fn write_returning(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
@@ -117,11 +149,11 @@ impl Work<()> for RunBatch {
                 }
                 Write::Bulk(bulk) => {
                     let prepared = connection
-                        .prepare(&Engine::Postgres.bulk_insert(bulk.table))
+                        .prepare(&Engine::Postgres.bulk_insert(&bulk.into))
                         .await
                         .map_err(refused)?;
-                    let arrays: Vec<&(dyn ToSql + Sync)> =
-                        bulk.columns.iter().map(|column| column as _).collect();
+                    let arrays = arrays(bulk);
+                    let arrays: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
                     connection.client.execute(&prepared, &arrays).await.map_err(refused)?;
                 }
             }
@@ -155,6 +187,102 @@ impl Work<()> for RunScript {
         }
         commit(connection).await
     }
+}
+
+/// Sends a whole transaction, from BEGIN to COMMIT, without waiting for the answers in between: one way to the server
+/// and back. For batches of which nothing has to be looked at before the commit.
+async fn write_at_once(pool: &Pool, batch: &Batch) -> Result<(), StoreError> {
+    let mut loan = pool.lend().await?;
+    let connection = &mut loan.connection;
+    connection.take_doubt();
+    let mut statements = Vec::with_capacity(batch.writes.len());
+    for write in &batch.writes {
+        let prepared = match write {
+            Write::Statement(statement) => connection.prepare(statement.sql).await,
+            Write::Bulk(bulk) => connection.prepare(&Engine::Postgres.bulk_insert(&bulk.into)).await,
+        };
+        match prepared {
+            Ok(prepared) => statements.push((prepared, parameters(write))),
+            Err(error) => {
+                // Nothing was begun. A connection that the server ended while it lay idle has company.
+                pool.forget_idle();
+                return Err(refused(error));
+            }
+        }
+    }
+    let client = &connection.client;
+    let inserts =
+        join_all(batch.writes.iter().zip(&statements).map(|(write, (prepared, values))| async move {
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+            let done = client.execute(prepared, &values).await.map(drop);
+            faults::point(write.name());
+            done
+        }));
+    faults::point("commit.before");
+    // Polled in this order, they are sent in this order.
+    let (begun, inserted, committed) =
+        tokio::join!(biased; client.batch_execute("BEGIN"), inserts, client.batch_execute("COMMIT"));
+    faults::point("commit.after");
+    let refusal = begun.err().into_iter().chain(inserted.into_iter().filter_map(Result::err)).next();
+    let error = match (refusal, committed) {
+        (None, Ok(())) if connection.take_doubt() => {
+            return Err(StoreError::OutcomeUnknown(
+                "PostgreSQL committed without knowing whether its standby has the data".into(),
+            ));
+        }
+        (None, Ok(())) => {
+            pool.give_back(loan);
+            return Ok(());
+        }
+        (Some(error), _) | (None, Err(error)) => error,
+    };
+    if lost(&error, connection) || error.as_db_error().is_none() {
+        // COMMIT may have arrived although no answer did.
+        pool.forget_idle();
+        return Err(StoreError::OutcomeUnknown(with_causes(&error)));
+    }
+    // The server lives and said no to one of them, so the COMMIT behind it was a ROLLBACK.
+    pool.give_back(loan);
+    Err(refused(error))
+}
+
+/// A parameter of a statement that is sent: one value, or all values of a column.
+#[derive(Debug)]
+enum Parameter<'a> {
+    One(&'a Value),
+    Ints(Vec<Option<i64>>),
+    Texts(Vec<Option<&'a str>>),
+}
+
+fn parameters(write: &Write) -> Vec<Parameter<'_>> {
+    match write {
+        Write::Statement(statement) => statement.params.iter().map(Parameter::One).collect(),
+        Write::Bulk(bulk) => arrays(bulk),
+    }
+}
+
+/// The rows to insert, by column.
+fn arrays(bulk: &Bulk) -> Vec<Parameter<'_>> {
+    let rows = 0..bulk.rows.len();
+    let column = |(column, (_, text)): (usize, &(&str, bool))| match text {
+        true => Parameter::Texts(
+            rows.clone()
+                .map(|row| match bulk.rows.cell(row, column) {
+                    Cell::Text(text) => Some(text),
+                    Cell::Null | Cell::Int(_) => None,
+                })
+                .collect(),
+        ),
+        false => Parameter::Ints(
+            rows.clone()
+                .map(|row| match bulk.rows.cell(row, column) {
+                    Cell::Int(n) => Some(n),
+                    Cell::Null | Cell::Text(_) => None,
+                })
+                .collect(),
+        ),
+    };
+    Engine::columns(&bulk.into).iter().enumerate().map(column).collect()
 }
 
 /// A connection with a transaction begun. One that the server has ended meanwhile is replaced: nothing has been
@@ -274,15 +402,15 @@ impl<'a> FromSql<'a> for Value {
     accepts!(INT2, INT4, INT8, BOOL, TEXT, VARCHAR, NAME);
 }
 
-impl ToSql for Column {
+impl ToSql for Parameter<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Boxed> {
         match self {
-            Self::Int(values) => values.to_sql(ty, out),
-            Self::OptInt(values) => values.to_sql(ty, out),
-            Self::Text(values) => values.to_sql(ty, out),
+            Self::One(value) => value.to_sql(ty, out),
+            Self::Ints(values) => values.to_sql(ty, out),
+            Self::Texts(values) => values.to_sql(ty, out),
         }
     }
 
-    accepts!(INT8_ARRAY, TEXT_ARRAY);
+    accepts!(INT2, INT4, INT8, TEXT, VARCHAR, INT8_ARRAY, TEXT_ARRAY);
     to_sql_checked!();
 }

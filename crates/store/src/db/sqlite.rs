@@ -2,11 +2,13 @@
 
 use super::dialect::Engine;
 use super::guard::network_file_system;
-use super::statement::{Batch, Bulk, Column, Expect, Row, Statement, Value, Write};
-use crate::StoreError;
+use super::index_file;
+use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
+use crate::{StoreError, faults};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
 use std::borrow::Cow;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -48,10 +50,47 @@ struct Query {
 }
 
 pub(super) struct Sqlite {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    data: Writer,
+    index: Writer,
     queries: Mutex<Option<mpsc::Sender<Query>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A thread that writes one file.
+struct Writer {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    fn start(
+        name: &str,
+        connection: Connection,
+        report_disk: watch::Sender<Option<String>>,
+    ) -> Result<Self, StoreError> {
+        let (jobs, next_job) = mpsc::channel();
+        let thread = spawn(name, move || write_loop(connection, &next_job, &report_disk))?;
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands over a job; false when the file was closed.
+    fn hand(&self, job: Job) -> bool {
+        self.jobs.lock().is_ok_and(|jobs| jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()))
+    }
+
+    async fn job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        if !self.hand(job(reply)) {
+            return Err(closed());
+        }
+        answer.await.map_err(|_| closed())?
+    }
+
+    async fn close(&self) {
+        self.jobs.lock().map(|mut jobs| jobs.take()).ok();
+        let thread = self.thread.lock().map(|mut thread| thread.take());
+        join(thread.ok().flatten().into_iter().collect()).await;
+    }
 }
 
 fn closed() -> StoreError {
@@ -62,43 +101,48 @@ impl Sqlite {
     pub(super) fn open(path: &Path, report_disk: watch::Sender<Option<String>>) -> Result<Self, StoreError> {
         check_library()?;
         let writer = open_writer(path)?;
-        let (jobs, next_job) = mpsc::channel();
-        let writer = spawn("sqlite-writer", move || write_loop(writer, &next_job, &report_disk))?;
+        let index_path = index_file::beside(path);
+        let index = index_file::open(&index_path, &writer)?;
         let mut readers = Vec::new();
         let (queries, next_query) = mpsc::channel();
         let next_query = Arc::new(Mutex::new(next_query));
         for n in 1..=READERS {
-            let (path, next_query) = (path.to_owned(), next_query.clone());
-            let mut reader = open_reader(&path)?;
+            let next_query = next_query.clone();
+            let mut reader = open_reader(path, &index_path)?;
             readers.push(spawn(&format!("sqlite-reader-{n}"), move || read_loop(&mut reader, &next_query))?);
         }
         Ok(Self {
-            jobs: Mutex::new(Some(jobs)),
+            data: Writer::start("sqlite-writer", writer, report_disk.clone())?,
+            index: Writer::start("sqlite-index", index, report_disk)?,
             queries: Mutex::new(Some(queries)),
-            writer: Mutex::new(Some(writer)),
             readers: Mutex::new(readers),
         })
     }
 
-    async fn job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+    /// Batches are written in the order of the calls.
+    pub(super) fn write(
+        &self,
+        batch: Arc<Batch>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        {
-            let jobs = self.jobs.lock().map_err(|_| closed())?;
-            jobs.as_ref().ok_or_else(closed)?.send(job(reply)).map_err(|_| closed())?;
-        }
-        answer.await.map_err(|_| closed())?
+        let handed = self.data.hand(Job::Write(batch, reply));
+        async move { if handed { answer.await.map_err(|_| closed())? } else { Err(closed()) } }
     }
 
-    pub(super) async fn write(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
-        self.job(|reply| Job::Write(batch, reply)).await
+    pub(super) async fn write_index(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        self.index.job(|reply| Job::Write(batch, reply)).await
     }
 
     pub(super) async fn write_returning(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        self.job(|reply| Job::Returning(statement, reply)).await
+        self.data.job(|reply| Job::Returning(statement, reply)).await
     }
 
     pub(super) async fn run_script(&self, script: Vec<String>) -> Result<(), StoreError> {
-        self.job(|reply| Job::Script(script, reply)).await
+        self.data.job(|reply| Job::Script(script, reply)).await
+    }
+
+    pub(super) async fn index_script(&self, script: Vec<String>) -> Result<(), StoreError> {
+        self.index.job(|reply| Job::Script(script, reply)).await
     }
 
     async fn query(
@@ -134,9 +178,8 @@ impl Sqlite {
         self.queries.lock().map(|mut queries| queries.take()).ok();
         let readers = self.readers.lock().map(|mut readers| std::mem::take(&mut *readers));
         join(readers.unwrap_or_default()).await;
-        self.jobs.lock().map(|mut jobs| jobs.take()).ok();
-        let writer = self.writer.lock().map(|mut writer| writer.take());
-        join(writer.ok().flatten().into_iter().collect()).await;
+        self.index.close().await;
+        self.data.close().await;
     }
 }
 
@@ -180,38 +223,59 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         _ => StoreError::Unavailable(format!("can't open {}: {error}", path.display())),
     };
     let writer = Connection::open(path).map_err(unusable)?;
-    writer.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+    let synchronous = if faults::mutant("synchronous_normal") { "1" } else { "2" };
+    configure(&writer, synchronous).map_err(|error| match error {
+        Unset::Sqlite(error) => unusable(error),
+        Unset::Refused(pragma, wanted, found) => StoreError::Unfit(format!(
+            "SQLite did not take {pragma}={wanted} (it says {found}); without it an acknowledged event could be lost"
+        )),
+    })?;
+    Ok(writer)
+}
+
+/// A setting that a connection doesn't have.
+pub(super) enum Unset {
+    Sqlite(rusqlite::Error),
+    Refused(&'static str, String, String),
+}
+
+impl From<rusqlite::Error> for Unset {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Gives a writing connection its settings and reads them back.
+pub(super) fn configure(writer: &Connection, synchronous: &str) -> Result<(), Unset> {
+    writer.busy_timeout(BUSY_TIMEOUT)?;
     writer.set_prepared_statement_cache_capacity(PREPARED);
     let set = [
         ("journal_mode", "wal".to_owned()),
-        ("synchronous", "2".to_owned()),
+        ("synchronous", synchronous.to_owned()),
         ("foreign_keys", "1".to_owned()),
         ("wal_autocheckpoint", CHECKPOINT_PAGES.to_string()),
         ("cache_size", (-WRITER_CACHE_KIB).to_string()),
     ];
     for (pragma, wanted) in set {
-        writer.pragma_update(None, pragma, &wanted).map_err(unusable)?;
-        let found = writer
-            .pragma_query_value(None, pragma, |row| {
-                Ok(match row.get_ref(0)? {
-                    ValueRef::Integer(n) => n.to_string(),
-                    other => other.as_str().unwrap_or_default().to_owned(),
-                })
+        writer.pragma_update(None, pragma, &wanted)?;
+        let found = writer.pragma_query_value(None, pragma, |row| {
+            Ok(match row.get_ref(0)? {
+                ValueRef::Integer(n) => n.to_string(),
+                other => other.as_str().unwrap_or_default().to_owned(),
             })
-            .map_err(unusable)?;
+        })?;
         if found != wanted {
-            return Err(StoreError::Unfit(format!(
-                "SQLite did not take {pragma}={wanted} (it says {found}); without it an acknowledged event could be lost"
-            )));
+            return Err(Unset::Refused(pragma, wanted, found));
         }
     }
-    Ok(writer)
+    Ok(())
 }
 
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+fn open_reader(path: &Path, index: &Path) -> Result<Connection, StoreError> {
     let reader = Connection::open(path).map_err(StoreError::from)?;
     reader.busy_timeout(BUSY_TIMEOUT)?;
     reader.set_prepared_statement_cache_capacity(PREPARED);
+    reader.execute("ATTACH DATABASE ?1 AS search", [index.to_string_lossy()])?;
     reader.pragma_update(None, "query_only", "1")?;
     reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(reader)
@@ -274,18 +338,24 @@ fn run_batch(writer: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
             }
             Write::Bulk(bulk) => insert_rows(&transaction, bulk)?,
         }
+        faults::point(write.name());
     }
-    transaction.commit().map_err(Into::into)
+    faults::point("commit.before");
+    transaction.commit()?;
+    faults::point("commit.after");
+    Ok(())
 }
 
 fn insert_rows(connection: &Connection, bulk: &Bulk) -> Result<(), StoreError> {
-    let mut prepared = connection.prepare_cached(&Engine::Sqlite.bulk_insert(bulk.table))?;
-    for row in 0..bulk.rows() {
-        for (i, column) in bulk.columns.iter().enumerate() {
-            match column {
-                Column::Int(values) => prepared.raw_bind_parameter(i + 1, values[row])?,
-                Column::OptInt(values) => prepared.raw_bind_parameter(i + 1, values[row])?,
-                Column::Text(values) => prepared.raw_bind_parameter(i + 1, values[row].as_str())?,
+    let mut prepared = connection.prepare_cached(&Engine::Sqlite.bulk_insert(&bulk.into))?;
+    let columns = Engine::columns(&bulk.into).len();
+    for row in 0..bulk.rows.len() {
+        for column in 0..columns {
+            let place = column + 1;
+            match bulk.rows.cell(row, column) {
+                Cell::Null => prepared.raw_bind_parameter(place, rusqlite::types::Null)?,
+                Cell::Int(n) => prepared.raw_bind_parameter(place, n)?,
+                Cell::Text(text) => prepared.raw_bind_parameter(place, text)?,
             }
         }
         prepared.raw_execute()?;

@@ -69,6 +69,13 @@ impl Row {
         }
     }
 
+    pub(crate) fn opt_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.text(column).map(Some),
+        }
+    }
+
     pub(crate) fn text(&self, column: usize) -> Result<String, StoreError> {
         match self.0.get(column) {
             Some(Value::Text(value)) => Ok(value.clone()),
@@ -105,36 +112,71 @@ pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// Name and whether it holds text (otherwise whole numbers).
     pub(crate) columns: &'static [(&'static str, bool)],
+    /// What happens to a row whose key is there already; empty means that the batch fails.
+    pub(crate) on_conflict: &'static str,
 }
 
-/// All values of one column of the rows to insert.
-#[derive(Debug)]
-pub(crate) enum Column {
-    Int(Vec<i64>),
-    OptInt(Vec<Option<i64>>),
-    Text(Vec<String>),
+/// One value of a row to insert, borrowed from where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
 }
 
-impl Column {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Int(values) => values.len(),
-            Self::OptInt(values) => values.len(),
-            Self::Text(values) => values.len(),
+impl<'a> From<Option<&'a str>> for Cell<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        value.map_or(Self::Null, Self::Text)
+    }
+}
+
+impl From<Option<i64>> for Cell<'_> {
+    fn from(value: Option<i64>) -> Self {
+        value.map_or(Self::Null, Self::Int)
+    }
+}
+
+/// Rows to insert, wherever their values are kept: nothing is copied before the engine does it.
+pub(crate) trait Rows: Send + Sync {
+    fn len(&self) -> usize;
+    fn cell(&self, row: usize, column: usize) -> Cell<'_>;
+}
+
+/// Rows that are kept as rows of values.
+impl<const N: usize> Rows for Vec<[Value; N]> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Cell<'_> {
+        match &self[row][column] {
+            Value::Null => Cell::Null,
+            Value::Int(n) => Cell::Int(*n),
+            Value::Text(text) => Cell::Text(text),
         }
     }
 }
 
-/// Many rows for one table, by column.
-#[derive(Debug)]
+/// Many rows for one table.
 pub(crate) struct Bulk {
-    pub(crate) table: &'static Table,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) into: Target,
+    pub(crate) rows: Box<dyn Rows>,
 }
 
-impl Bulk {
-    pub(crate) fn rows(&self) -> usize {
-        self.columns.first().map_or(0, Column::len)
+/// Where rows go.
+pub(crate) enum Target {
+    Table(&'static Table),
+    /// A part of the search index, by its name.
+    Index(String),
+}
+
+impl std::fmt::Debug for Bulk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match &self.into {
+            Target::Table(table) => table.name,
+            Target::Index(name) => name,
+        };
+        write!(f, "{} rows for {name}", self.rows.len())
     }
 }
 
@@ -142,6 +184,17 @@ impl Bulk {
 pub(crate) enum Write {
     Statement(Statement),
     Bulk(Bulk),
+}
+
+impl Write {
+    /// What tests call the point behind it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Statement(_) => "statement",
+            Self::Bulk(Bulk { into: Target::Table(table), .. }) => table.name,
+            Self::Bulk(Bulk { into: Target::Index(_), .. }) => "index",
+        }
+    }
 }
 
 /// Writes that belong together: all of them happen, or none.
@@ -156,10 +209,15 @@ impl Batch {
         Self::default()
     }
 
-    pub(crate) fn bulk(&mut self, table: &'static Table, columns: Vec<Column>) {
-        debug_assert_eq!(table.columns.len(), columns.len(), "{}", table.name);
-        debug_assert!(columns.iter().all(|c| c.len() == columns[0].len()), "{}", table.name);
-        self.writes.push(Write::Bulk(Bulk { table, columns }));
+    /// Adds rows for a table; none is as good as nothing.
+    pub(crate) fn bulk(&mut self, table: &'static Table, rows: impl Rows + 'static) {
+        self.insert(Target::Table(table), rows);
+    }
+
+    pub(crate) fn insert(&mut self, into: Target, rows: impl Rows + 'static) {
+        if rows.len() > 0 {
+            self.writes.push(Write::Bulk(Bulk { into, rows: Box::new(rows) }));
+        }
     }
 
     /// Adds a statement that may touch any number of rows.
@@ -170,5 +228,13 @@ impl Batch {
     /// Adds a statement that has to touch exactly one row.
     pub(crate) fn one(&mut self, sql: &'static str, params: Vec<Value>) {
         self.writes.push(Write::Statement(Statement { sql, params, expect: Expect::One }));
+    }
+
+    /// Whether nothing in it has to be looked at before the commit.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        self.writes.iter().all(|write| match write {
+            Write::Statement(statement) => statement.expect == Expect::Any,
+            Write::Bulk(_) => true,
+        })
     }
 }

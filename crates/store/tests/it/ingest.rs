@@ -32,7 +32,7 @@ async fn what_is_read_is_what_was_written(db: Db, _: Place) {
         assert_eq!(db.event(event.id).await.unwrap().as_ref(), Some(event));
     }
     assert_eq!(db.event(EventId::new(99)).await.unwrap(), None);
-    let page = db.alerts(&AlertFilter::default(), PageRequest { number: 1, size: 100 }).await.unwrap();
+    let page = db.alerts(&AlertFilter::default(), PageRequest::numbered(1, 100)).await.unwrap();
     assert_eq!(page.rows.len(), events.len());
     assert!(page.rows.iter().all(|alert| events.contains(&alert.event) && alert.status == Status::Open));
 }

@@ -5,10 +5,13 @@
 mod alerts;
 mod engines;
 mod ingest;
+mod lists;
 mod migrations;
 mod model;
+mod once;
 mod people;
 mod statements;
+mod stats;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,8 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 use watchpost_model::event::Origin;
 use watchpost_model::text::Given;
-use watchpost_model::{Actor, AlertId, Event, EventDraft, EventId, NewEvent, Severity, Timestamp, UserId};
-use watchpost_store::{AuditEntry, Db, Location, NewAlert, PostgresOptions, StoreError, ingest};
+use watchpost_model::{
+    Actor, AlertId, DetailsDraft, Event, EventDraft, EventId, NewEvent, Severity, Timestamp, UserId,
+};
+use watchpost_store::{
+    AuditEntry, Db, Ingest, Location, Names, NewAlert, PostgresOptions, StoreError, ingest,
+};
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {
@@ -126,8 +133,14 @@ pub(crate) fn event(id: i64, severity: Severity, source: &str, kind: &str, descr
         event_type: text(kind),
         severity: text(severity.as_str()),
         description: text(description),
+        details: DetailsDraft::default(),
     };
-    NewEvent::check(&draft).unwrap().stored(EventId::new(id), at(id), Origin::User(UserId::new(1)))
+    stored(&draft, id)
+}
+
+/// The event that a draft becomes under an id; the larger the id, the later it came in.
+pub(crate) fn stored(draft: &EventDraft<'_>, id: i64) -> Event {
+    NewEvent::check(draft).unwrap().stored(EventId::new(id), at(id), Origin::User(UserId::new(1)))
 }
 
 /// Stores events; those of HIGH and CRITICAL raise an alert with the event's number.
@@ -139,5 +152,6 @@ pub(crate) async fn store(db: &Db, events: &[Event]) -> Result<(), StoreError> {
         rule: "builtin.severity".into(),
     };
     let alerts = events.iter().filter(raises).map(alert).collect();
-    db.write(Arc::new(ingest(events.to_vec(), alerts, 0))).await
+    let content = Ingest { events: Arc::new(events.to_vec()), alerts, pieces: Vec::new() };
+    db.write(Arc::new(ingest(db.engine(), content, &mut Names::default(), 0))).await
 }

@@ -1,48 +1,63 @@
 //! Lists, filters and counts, against a plain model: whatever is asked, both say the same.
 
-use crate::{Place, actor, at, event, on_both_engines, store};
+use crate::{Place, actor, at, on_both_engines, store, stored};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use watchpost_model::filter::{AlertFilter, AlertOrder, EventFilter};
-use watchpost_model::page::PageRequest;
-use watchpost_model::{Alert, AlertId, Event, Severity, Status};
-use watchpost_store::Db;
+use std::future::Future;
+use watchpost_model::filter::{About, AlertFilter, AlertOrder, EventFilter, Field, Span};
+use watchpost_model::id::event_id_floor;
+use watchpost_model::page::{Page, PageRequest};
+use watchpost_model::terms::{Search, Word, each_term};
+use watchpost_model::text::Given;
+use watchpost_model::{
+    Alert, AlertId, DetailsDraft, Event, EventDraft, EventId, Severity, Status, Timestamp,
+};
+use watchpost_store::{Db, testing};
 
 on_both_engines!(lists_agree_with_a_plain_model);
 
 const SOURCES: [&str; 3] = ["Edge-FW", "cam_1", "50% off"];
 const TYPES: [&str; 3] = ["Intrusion", "scan", "back\\slash"];
 const WORDS: [&str; 4] = ["Port scan", "100%_sure", "it's \\ here", "日本語"];
+const HOSTS: [&str; 2] = ["host-1", "DB"];
 /// How many questions are asked of each database.
 const QUESTIONS: usize = 150;
 
 fn matches_alert(filter: &AlertFilter, alert: &Alert) -> bool {
     let event = &alert.event;
-    (filter.severities.is_empty() || filter.severities.contains(&alert.severity))
+    (filter.ids.is_empty() || filter.ids.contains(&alert.id))
+        && (filter.severities.is_empty() || filter.severities.contains(&alert.severity))
         && (filter.event_severities.is_empty() || filter.event_severities.contains(&event.severity))
         && (filter.statuses.is_empty() || filter.statuses.contains(&alert.status))
-        && matches_texts(&filter.event_type, &filter.source_name, &filter.search, event)
+        && matches_about(&filter.about, event)
 }
 
-fn matches_texts(
-    kind: &Option<String>,
-    source: &Option<String>,
-    search: &Option<String>,
-    event: &Event,
-) -> bool {
-    let same = |wanted: &Option<String>, found: &str| {
-        wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
-    };
-    let contains =
-        |text: &str, needle: &str| text.to_ascii_lowercase().contains(&needle.to_ascii_lowercase());
-    same(kind, &event.event_type)
-        && same(source, &event.source_name)
-        && search.as_ref().is_none_or(|needle| {
-            [&event.description, &event.source_name, &event.event_type]
-                .iter()
-                .any(|text| contains(text, needle))
-        })
+fn matches_about(about: &About, event: &Event) -> bool {
+    let fields = about.fields.iter().all(|(field, values)| {
+        let found = match field {
+            Field::Source => Some(event.source_name.as_str()),
+            Field::Type => Some(event.event_type.as_str()),
+            Field::Host => event.details.host.as_deref(),
+            _ => None,
+        };
+        values.iter().any(|value| found.is_some_and(|found| value.eq_ignore_ascii_case(found)))
+    });
+    let mut terms = Vec::new();
+    for text in [&event.source_name, &event.event_type, &event.description] {
+        each_term(text, |term| terms.push(term.to_owned()));
+    }
+    event.details.host.iter().for_each(|host| each_term(host, |term| terms.push(term.to_owned())));
+    let searched = about.search.as_ref().is_none_or(|search| {
+        let there = |word: &Word| {
+            terms.iter().any(|term| *term == word.text || (!word.whole && term.starts_with(&word.text)))
+        };
+        !search.words().is_empty() && search.words().iter().all(there)
+    });
+    fields
+        && searched
+        && about.span.since.is_none_or(|since| event.created_at >= since)
+        && about.span.until.is_none_or(|until| event.created_at < until)
 }
 
 fn sort(alerts: &mut [Alert], filter: &AlertFilter) {
@@ -59,12 +74,40 @@ fn sort(alerts: &mut [Alert], filter: &AlertFilter) {
     }
 }
 
-fn text_of(choices: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
+fn values_of(choices: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
     prop_oneof![
-        4 => Just(None),
-        2 => proptest::sample::select(choices).prop_map(|text| Some(text.to_ascii_uppercase())),
-        1 => Just(Some("nothing like it".to_owned())),
+        5 => Just(Vec::new()),
+        2 => proptest::sample::select(choices).prop_map(|text| vec![text.to_ascii_uppercase()]),
+        1 => proptest::sample::subsequence(choices.to_vec(), 2)
+            .prop_map(|texts| texts.into_iter().map(str::to_owned).collect()),
+        1 => Just(vec!["nothing like it".to_owned()]),
     ]
+}
+
+fn abouts() -> impl Strategy<Value = About> {
+    let needles: &'static [&'static str] = &[
+        "scan",
+        "%",
+        "_",
+        "\\",
+        "it's",
+        "日本",
+        "edge",
+        "\"edge\"",
+        "\"port\" sc",
+        "1",
+        "sure 100",
+        "Host-",
+    ];
+    let search = prop_oneof![3 => Just(None), 2 => proptest::sample::select(needles).prop_map(|t| Some(Search::parse(t)))];
+    let moment = || proptest::option::weighted(0.25, (0_i64..16).prop_map(at));
+    (values_of(&SOURCES), values_of(&TYPES), values_of(&HOSTS), search, moment(), moment()).prop_map(
+        |(sources, types, hosts, search, since, until)| {
+            let fields = [(Field::Source, sources), (Field::Type, types), (Field::Host, hosts)];
+            let fields = fields.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+            About { fields, search, span: Span { since, until } }
+        },
+    )
 }
 
 fn questions() -> impl Strategy<Value = (AlertFilter, PageRequest)> {
@@ -72,57 +115,81 @@ fn questions() -> impl Strategy<Value = (AlertFilter, PageRequest)> {
     let statuses = proptest::sample::subsequence(Status::ALL.to_vec(), 0..=2);
     let order =
         proptest::sample::select(vec![AlertOrder::CreatedAt, AlertOrder::Severity, AlertOrder::Status]);
-    let needles: &'static [&'static str] = &["scan", "%", "_", "\\", "'", "日本", "edge"];
-    let page = (1_u32..8, 1_u32..15).prop_map(|(number, size)| PageRequest { number, size });
-    (
-        severities.clone(),
-        severities,
-        statuses,
-        text_of(&TYPES),
-        text_of(&SOURCES),
-        text_of(needles),
-        order,
-        any::<bool>(),
-        page,
+    let page = (1_u32..8, 1_u32..15).prop_map(|(number, size)| PageRequest::numbered(number, size));
+    let few = proptest::sample::select(vec![true, false, false, false, false, false]);
+    (severities.clone(), severities, statuses, abouts(), few, order, any::<bool>(), page).prop_map(
+        |(severities, event_severities, statuses, about, few, order, descending, page)| {
+            let ids = if few { (3..30).map(alert_id).collect() } else { Vec::new() };
+            let filter =
+                AlertFilter { ids, severities, event_severities, statuses, about, order, descending };
+            (filter, page)
+        },
     )
-        .prop_map(
-            |(
-                severities,
-                event_severities,
-                statuses,
-                event_type,
-                source_name,
-                search,
-                order,
-                descending,
-                page,
-            )| {
-                let filter = AlertFilter {
-                    severities,
-                    event_severities,
-                    statuses,
-                    event_type,
-                    source_name,
-                    search,
-                    order,
-                    descending,
-                };
-                (filter, page)
-            },
-        )
+}
+
+/// The time and the id of the event with a number: several at the same moment, so that the id decides.
+fn moment(n: i64) -> Timestamp {
+    at(n / 4)
+}
+
+fn event_id(n: i64) -> EventId {
+    EventId::new(event_id_floor(moment(n)).get() + n % 4)
+}
+
+fn alert_id(n: i64) -> AlertId {
+    AlertId::new(event_id(n).get())
+}
+
+fn events() -> Vec<Event> {
+    let one = |n: i64| {
+        let i = n as usize;
+        let text = |text: &'static str| Given::Text(text.into());
+        let draft = EventDraft {
+            source_name: text(SOURCES[i % 3]),
+            event_type: text(TYPES[(i / 3) % 3]),
+            severity: text(Severity::ALL[(i * 7 + i / 5) % 4].as_str()),
+            description: text(WORDS[(i / 2) % 4]),
+            details: DetailsDraft { host: text(HOSTS[i % 2]), ..DetailsDraft::default() },
+        };
+        let mut event = stored(&draft, event_id(n).get());
+        event.created_at = moment(n);
+        event
+    };
+    (0..60).map(one).collect()
+}
+
+/// Follows `next` through a list and `previous` back again: it is the same list both ways.
+async fn walk<T, F>(size: u32, wanted: &[T], list: impl Fn(PageRequest) -> F)
+where
+    T: Clone + PartialEq + std::fmt::Debug,
+    F: Future<Output = Page<T>>,
+{
+    let (mut forwards, mut pages) = (Vec::new(), Vec::new());
+    let mut request = PageRequest::numbered(1, size);
+    loop {
+        let page = list(request).await;
+        forwards.extend(page.rows.iter().cloned());
+        assert_eq!(page.more, page.next.is_some());
+        pages.push(page.clone());
+        let Some(next) = page.next else { break };
+        request.cursor = Some(next);
+    }
+    assert_eq!(forwards, wanted);
+    let mut last = pages.pop().unwrap();
+    while let Some(before) = pages.pop() {
+        let previous = last.previous.unwrap();
+        last = list(PageRequest { cursor: Some(previous), ..request }).await;
+        assert_eq!(last.rows, before.rows);
+    }
+    assert_eq!(last.rows.first(), wanted.first());
 }
 
 async fn lists_agree_with_a_plain_model(db: Db, _: Place) {
-    let mut events = Vec::new();
-    for n in 0..60_usize {
-        let severity = Severity::ALL[(n * 7 + n / 5) % 4];
-        let mut event = event(n as i64 + 1, severity, SOURCES[n % 3], TYPES[(n / 3) % 3], WORDS[(n / 2) % 4]);
-        // Several at the same moment: the id decides.
-        event.created_at = at(n as i64 / 4);
-        events.push(event);
-    }
+    testing::small_shards(10);
+    let events = events();
     for batch in events.chunks(7) {
         store(&db, batch).await.unwrap();
+        testing::index_all(&db).await.unwrap();
     }
     let mut alerts = Vec::new();
     for event in events.iter().filter(|event| event.severity >= Severity::High) {
@@ -131,7 +198,7 @@ async fn lists_agree_with_a_plain_model(db: Db, _: Place) {
         alerts.push(db.change_alert_status(id, to, None, &actor("jane"), at(100)).await.unwrap().alert);
     }
     let mut runner = TestRunner::deterministic();
-    for _ in 0..QUESTIONS {
+    for n in 0..QUESTIONS {
         let (filter, page) = questions().new_tree(&mut runner).unwrap().current();
         let mut wanted: Vec<Alert> =
             alerts.iter().filter(|alert| matches_alert(&filter, alert)).cloned().collect();
@@ -142,17 +209,33 @@ async fn lists_agree_with_a_plain_model(db: Db, _: Place) {
         assert_eq!(found.rows, on_page, "{filter:?} {page:?}");
         assert_eq!(found.count.number(), wanted.len() as i64, "{filter:?}");
         assert_eq!(found.more, wanted.len() > from + size, "{filter:?} {page:?}");
+        if n % 3 == 0 {
+            walk(page.size, &wanted, |request| {
+                let (db, filter) = (db.clone(), filter.clone());
+                async move { db.alerts(&filter, request).await.unwrap() }
+            })
+            .await;
+        }
 
-        let AlertFilter { severities, event_type, source_name, search, .. } = filter;
-        let filter = EventFilter { severities, event_type, source_name, search };
+        let AlertFilter { severities, about, ids, .. } = filter;
+        let ids: Vec<EventId> = ids.into_iter().map(|id| EventId::new(id.get())).collect();
+        let filter = EventFilter { ids, severities, about };
         let matches = |event: &&Event| {
-            (filter.severities.is_empty() || filter.severities.contains(&event.severity))
-                && matches_texts(&filter.event_type, &filter.source_name, &filter.search, event)
+            (filter.ids.is_empty() || filter.ids.contains(&event.id))
+                && (filter.severities.is_empty() || filter.severities.contains(&event.severity))
+                && matches_about(&filter.about, event)
         };
         let wanted: Vec<Event> = events.iter().rev().filter(matches).cloned().collect();
         let found = db.events(&filter, page).await.unwrap();
         let on_page: Vec<Event> = wanted.iter().skip(from).take(size).cloned().collect();
         assert_eq!(found.rows, on_page, "{filter:?} {page:?}");
         assert_eq!(found.count.number(), wanted.len() as i64, "{filter:?}");
+        if n % 3 == 0 {
+            walk(page.size, &wanted, |request| {
+                let (db, filter) = (db.clone(), filter.clone());
+                async move { db.events(&filter, request).await.unwrap() }
+            })
+            .await;
+        }
     }
 }

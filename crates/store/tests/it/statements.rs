@@ -1,8 +1,9 @@
 //! Every statement of the store is prepared on both engines.
 
-use crate::{Place, on_both_engines};
+use crate::{Place, at, on_both_engines};
 use std::path::Path;
-use watchpost_model::filter::{AlertFilter, AlertOrder, EventFilter};
+use watchpost_model::filter::{About, AlertFilter, AlertOrder, EventFilter, Field, Span};
+use watchpost_model::page::Cursor;
 use watchpost_model::{Severity, Status};
 use watchpost_store::{Db, Engine, testing};
 
@@ -10,7 +11,11 @@ on_both_engines!(every_statement_prepares, every_filter_prepares);
 
 const VERBS: [&str; 4] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
 /// What only one engine understands.
-const ONLY: [(&str, Engine); 5] = [
+const ONLY: [(&str, Engine); 9] = [
+    ("pg_try_advisory", Engine::Postgres),
+    ("pg_inherits", Engine::Postgres),
+    ("pg_index", Engine::Postgres),
+    ("search_queue", Engine::Postgres),
     ("sqlite_", Engine::Sqlite),
     ("unixepoch", Engine::Sqlite),
     ("current_setting", Engine::Postgres),
@@ -75,25 +80,37 @@ async fn every_statement_prepares(db: Db, _: Place) {
 }
 
 async fn every_filter_prepares(db: Db, _: Place) {
-    let some = |on: bool| on.then(|| "x".to_owned());
-    for bits in 0..64_u32 {
+    let cursors = [None, Some(Cursor { backwards: false, rank: 2, time: 5, id: 7 })];
+    for bits in 0..128_u32 {
         let on = |bit: u32| bits & (1 << bit) != 0;
+        let values = |on: bool| if on { vec!["x".to_owned(), "y".to_owned()] } else { vec![] };
+        let fields =
+            [(Field::Source, values(on(2))), (Field::Type, values(on(3))), (Field::Host, values(on(4)))];
+        let fields = fields.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+        let moment = |on: bool| on.then(|| at(0));
+        let about = About { fields, search: None, span: Span { since: moment(on(5)), until: moment(on(6)) } };
+        let severities = if on(0) { vec![Severity::High, Severity::Low] } else { vec![] };
         for order in [AlertOrder::CreatedAt, AlertOrder::Severity, AlertOrder::Status] {
-            let filter = AlertFilter {
-                severities: if on(0) { vec![Severity::High, Severity::Low] } else { vec![] },
-                event_severities: if on(1) { vec![Severity::High] } else { vec![] },
-                statuses: if on(2) { vec![Status::Open] } else { vec![] },
-                event_type: some(on(3)),
-                source_name: some(on(4)),
-                search: some(on(5)),
-                order,
-                descending: on(0),
-            };
-            let AlertFilter { severities, event_type, source_name, search, .. } = filter.clone();
-            let events = EventFilter { severities, event_type, source_name, search };
-            let alerts = testing::alert_statements(db.engine(), &filter);
-            for sql in alerts.iter().chain(&testing::event_statements(db.engine(), &events)) {
-                testing::prepare(&db, sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+            for cursor in cursors {
+                let filter = AlertFilter {
+                    severities: severities.clone(),
+                    statuses: if on(1) { vec![Status::Open] } else { vec![] },
+                    about: about.clone(),
+                    order,
+                    descending: on(0),
+                    ..AlertFilter::default()
+                };
+                let events = EventFilter {
+                    severities: severities.clone(),
+                    about: about.clone(),
+                    ..EventFilter::default()
+                };
+                for sql in [
+                    testing::alert_statement(&db, &filter, cursor),
+                    testing::event_statement(&db, &events, cursor),
+                ] {
+                    testing::prepare(&db, &sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+                }
             }
         }
     }

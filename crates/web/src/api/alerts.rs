@@ -102,6 +102,12 @@ pub(crate) struct AlertView {
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
+    /// When it was first acknowledged.
+    #[schema(format = DateTime)]
+    acknowledged_at: Option<String>,
+    /// When it was first resolved.
+    #[schema(format = DateTime)]
+    resolved_at: Option<String>,
     /// Counts its changes; give it back with a change to notice when somebody else was quicker.
     version: i64,
 }
@@ -138,6 +144,8 @@ impl AlertView {
             rule: alert.rule,
             created_at: alert.created_at.to_string(),
             updated_at: alert.updated_at.to_string(),
+            acknowledged_at: alert.acknowledged_at.map(|at| at.to_string()),
+            resolved_at: alert.resolved_at.map(|at| at.to_string()),
             version: alert.version,
         }
     }
@@ -149,8 +157,10 @@ async fn list(
     asked: ListRequest,
 ) -> Result<Response, ApiError> {
     let (filter, page) = asked.query.alerts()?;
+    let complete = state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, page).await?;
-    Ok(Json(PageView::new(page, &asked, |alert| AlertView::new(alert, Case::Capitals))?).into_response())
+    let page = PageView::new(page, &asked, |alert| AlertView::new(alert, Case::Capitals))?;
+    Ok(Json(page.searched(complete)).into_response())
 }
 
 fn with_tag(alert: Alert) -> Response {

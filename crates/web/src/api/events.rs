@@ -4,23 +4,29 @@ use crate::api::Case;
 use crate::api::page::PageView;
 use crate::auth::guard::{Caller, EventReader, Sensor};
 use crate::body::{Field, Holds, SEVERITIES};
+use crate::bulk::Bulk;
+use crate::bulk::encoding::Reader;
+use crate::bulk::key::{Before, Key, KeyedBody, REPLAYED};
 use crate::error::ApiError;
-use crate::extract::{Id, Input, ListRequest};
+use crate::extract::{Id, Input, ListRequest, Sent, sent_format};
 use crate::openapi::Operation;
 use crate::query;
+use crate::query::Param;
 use crate::routes::Routes;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::body::{Bytes, HttpBody};
+use axum::extract::{RawQuery, Request, State};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use std::sync::Arc;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use watchpost_model::event::Origin;
-use watchpost_model::{AlertId, Event, EventId, KeyId, UserId};
-use watchpost_pipeline::decode::Fields;
-use watchpost_pipeline::{Detected, now};
+use watchpost_model::text::Given;
+use watchpost_model::{AlertId, Details, Event, EventId, Invalid, KeyId, UserId};
+use watchpost_pipeline::decode::{Format, Shape};
+use watchpost_pipeline::{Detected, Keyed, Refused, now};
 
 pub(crate) const BODY: &[Field] = &[
     Field::required(
@@ -42,16 +48,47 @@ pub(crate) const BODY: &[Field] = &[
         "CRITICAL",
     ),
     Field::required("description", Holds::Text, "What was seen, in words.", "Port scan from 203.0.113.7"),
+    Field::optional(
+        "occurred_at",
+        Holds::Text,
+        "When it happened by the sender's clock, RFC 3339; Watchpost's own time is `created_at`.",
+        "2026-11-20T22:05:45Z",
+    ),
+    Field::optional("host", Holds::Text, "The machine it happened on.", "edge-1.example.com"),
+    Field::optional("user", Holds::Text, "The account it is about.", "bob"),
+    Field::optional("src_ip", Holds::Text, "The address it came from.", "203.0.113.7"),
+    Field::optional("dst_ip", Holds::Text, "The address it was aimed at.", "198.51.100.4"),
+    Field::optional(
+        "attributes",
+        Holds::Object,
+        "Anything else: a JSON object of at most 16 KiB, 8 deep, with 1,000 values.",
+        r#"{"ports":[22,443],"tool":"nmap"}"#,
+    ),
 ];
+
+const BULK: &[Param] = &[Param {
+    name: "atomic",
+    about: "Of many events, store all or none: at most 4,096 and 8 MiB.",
+    choices: &["true", "false"],
+}];
 
 pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         &["/api/v1/events", "/api/events"],
         Operation::post("createEvent", "Events", "Hand in an event")
             .about(
-                "The answer comes when the event is on disk; its alert, if it raises one, is there by then.",
+                "The answer comes when the event is on disk; its alert, if it raises one, is there by then.\n\n\
+                 Many events at once are a JSON array, or lines of JSON as `application/x-ndjson`, of any length, also \
+                 packed with gzip or zstd (`Content-Encoding`). They are answered with one line of JSON each, in \
+                 order: `{\"n\":1,\"status\":201,\"id\":…,\"alert\":…}`, or why it was refused. The status is 201 when all \
+                 were stored, 207 when some were, 400 when none was.\n\n\
+                 With an `Idempotency-Key`, the same request again within 72 hours stores nothing and is answered the \
+                 same; with another body it is 409.",
             )
+            .query(BULK)
             .body(BODY)
+            .says(207, "Of many events some were stored; one line of JSON each says which")
+            .says(409, "The Idempotency-Key came with another body, or its first request isn't done")
             .answers::<StoredEvent>(201, "The event is stored"),
         create,
     );
@@ -81,6 +118,20 @@ pub(crate) struct EventView {
     severity: &'static str,
     /// What was seen, in words.
     description: String,
+    /// When it happened, by the sender's clock.
+    #[schema(format = DateTime)]
+    occurred_at: Option<String>,
+    /// The machine it happened on.
+    host: Option<String>,
+    /// The account it is about.
+    user: Option<String>,
+    /// Where it came from.
+    src_ip: Option<String>,
+    /// What it was aimed at.
+    dst_ip: Option<String>,
+    /// Anything else.
+    #[schema(value_type = Option<Object>)]
+    attributes: Option<Box<RawValue>>,
     /// When Watchpost took it in.
     #[schema(format = DateTime)]
     timestamp: String,
@@ -100,17 +151,30 @@ pub(crate) struct StoredEvent {
     pub(crate) event: EventView,
     /// The alert it raised, if it did.
     pub(crate) alert: Option<i64>,
+    /// Whether it was stored by an earlier request with the same key.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub(crate) replayed: bool,
 }
 
 impl EventView {
     pub(crate) fn new(event: Event, case: Case) -> Self {
         let time = event.created_at.to_string();
+        let Details { occurred_at, host, user, src_ip, dst_ip, attributes } = event.details;
+        // What is stored was checked; should it be spoilt, the rest of the event is still worth reading.
+        let attributes = attributes.and_then(|all| RawValue::from_string(all.as_json().to_owned()).ok());
         Self {
             id: event.id.get(),
             source_name: event.source_name,
             event_type: event.event_type,
             severity: case.severity(event.severity),
             description: event.description,
+            occurred_at: occurred_at.map(|at| at.to_string()),
+            host,
+            user,
+            src_ip,
+            dst_ip,
+            attributes,
             timestamp: time.clone(),
             created_at: time,
             created_by: event.origin.user().map(UserId::get),
@@ -123,16 +187,27 @@ impl EventView {
     }
 }
 
-/// Stores the event that a body describes: the one way in, for every path.
+/// Stores the event that a body describes: the one way in, for every path. Under a key that came before with the same
+/// body, what was stored then is the answer.
 pub(crate) async fn ingest(
     state: &AppState,
-    fields: &Fields<'_>,
+    input: &Input,
     caller: &Caller,
     case: Case,
 ) -> Result<StoredEvent, ApiError> {
-    let detected = Detected::check(&fields.event())?;
+    let detected = Detected::check(&input.fields()?.event())?;
     let origin = caller.origin().ok_or(ApiError::NoCredential)?;
-    store(state, detected, origin, case).await
+    let Some((key, body)) = input.keyed() else { return store(state, detected, origin, case, None).await };
+    let mut keyed = KeyedBody::begin(state, caller, key)?;
+    keyed.update(body);
+    match keyed.next(state, 1, true).await? {
+        Err(new) => store(state, detected, origin, case, Some(new)).await,
+        Ok(Before { first_event, at, alerts, .. }) => {
+            let event = detected.event.stored(first_event, at, origin);
+            let alert = alerts.first().map(|(_, alert)| alert.get());
+            Ok(StoredEvent { event: EventView::new(event, case), alert, replayed: true })
+        }
+    }
 }
 
 /// Stores a checked event.
@@ -141,22 +216,74 @@ pub(crate) async fn store(
     detected: Detected,
     origin: Origin,
     case: Case,
+    keyed: Option<Keyed>,
 ) -> Result<StoredEvent, ApiError> {
-    let events: Arc<[Detected]> = [detected].into();
-    let receipts = state.intake.submit(events.clone(), origin).await?;
+    let event = detected.event.clone();
+    let receipts = state.intake.submit(vec![detected], origin, keyed).await?;
     let receipt = receipts.into_iter().next().ok_or(ApiError::Internal)?;
-    let event = events[0].event.clone().stored(receipt.event, receipt.created_at, origin);
+    let event = event.stored(receipt.event, receipt.created_at, origin);
     let alert = receipt.alerts.first().copied().map(AlertId::get);
-    Ok(StoredEvent { event: EventView::new(event, case), alert })
+    Ok(StoredEvent { event: EventView::new(event, case), alert, replayed: false })
 }
 
+/// One event, or many: lines of JSON, or an array of JSON.
 async fn create(
     Sensor(caller): Sensor,
     State(state): State<AppState>,
-    input: Input,
+    RawQuery(query): RawQuery,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let stored = ingest(&state, &input.fields()?, &caller, Case::Capitals).await?;
-    Ok((StatusCode::CREATED, Json(stored)).into_response())
+    // Before anything is read: what can't be stored needn't be parsed.
+    if !state.intake.has_room() {
+        return Err(Refused::Full.into());
+    }
+    let format = sent_format(request.headers(), request.body())?;
+    let (parts, body) = request.into_parts();
+    let max = state.settings.max_body;
+    let length = body.size_hint().lower();
+    let mut reader = Reader::new(&parts.headers, body)?;
+    let (mut begun, mut shape) = (Bytes::new(), None);
+    match format {
+        Sent::Lines => shape = Some(Shape::Lines),
+        Sent::One(Format::Form) => {}
+        Sent::One(Format::Json) => {
+            // The first sign tells one event from many.
+            while begun.iter().all(u8::is_ascii_whitespace) && begun.len() <= max {
+                let Some(more) = reader.next().await? else { break };
+                begun = [begun, more].concat().into();
+            }
+            let first = begun.iter().find(|byte| !byte.is_ascii_whitespace());
+            shape = (first == Some(&b'[')).then_some(Shape::Array);
+        }
+    }
+    if let Some(shape) = shape {
+        let atomic = atomic(query.as_deref().unwrap_or_default())?;
+        let origin = caller.origin().ok_or(ApiError::NoCredential)?;
+        let key = Key::of(&parts.headers)?;
+        let keyed = key.map(|key| KeyedBody::begin(&state, &caller, &key)).transpose()?;
+        let report = Bulk::new(state, origin, keyed, atomic).take(shape, &begun, &mut reader).await?;
+        return Ok(report.into_response());
+    }
+    if length > max as u64 && !reader.is_packed() {
+        return Err(reader.too_large(max).await);
+    }
+    let format = if let Sent::One(format) = format { format } else { Format::Json };
+    let input = Input::new(&parts.headers, format, reader.all(begun, max).await?)?;
+    let stored = ingest(&state, &input, &caller, Case::Capitals).await?;
+    let replayed = stored.replayed;
+    let mut response = (StatusCode::CREATED, Json(stored)).into_response();
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Whether all events of a body are wanted, or none.
+fn atomic(query: &str) -> Result<bool, ApiError> {
+    let given = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "atomic");
+    let Some((_, given)) = given else { return Ok(false) };
+    let flag = Given::Text(given).flag().map_err(|message| Invalid::field("atomic", message))?;
+    Ok(flag.unwrap_or(false))
 }
 
 async fn list(
@@ -165,8 +292,10 @@ async fn list(
     asked: ListRequest,
 ) -> Result<Response, ApiError> {
     let (filter, page) = asked.query.events()?;
+    let complete = state.is_searchable(filter.is_indexed()).await;
     let page = state.db.events(&filter, page).await?;
-    Ok(Json(PageView::new(page, &asked, |event| EventView::new(event, Case::Capitals))?).into_response())
+    let page = PageView::new(page, &asked, |event| EventView::new(event, Case::Capitals))?;
+    Ok(Json(page.searched(complete)).into_response())
 }
 
 async fn read(
@@ -184,7 +313,8 @@ pub(crate) fn answer_without_storing() -> axum::routing::MethodRouter<AppState> 
         let detected = Detected::check(&input.fields()?.event())?;
         let origin = caller.origin().ok_or(ApiError::NoCredential)?;
         let event = detected.event.stored(EventId::new(1), now(), origin);
-        let stored = StoredEvent { event: EventView::new(event, Case::Capitals), alert: None };
+        let stored =
+            StoredEvent { event: EventView::new(event, Case::Capitals), alert: None, replayed: false };
         Ok((StatusCode::CREATED, Json(stored)).into_response())
     }
     axum::routing::post(answer)

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod page;
+pub(crate) mod stats;
 pub(crate) mod users;
 
 /// The letter case in which severities and statuses are written.

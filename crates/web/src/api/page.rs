@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::ListRequest;
+use crate::query::Query;
 use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_model::page::{Count, Page};
@@ -14,6 +15,9 @@ pub(crate) struct PageView<T> {
     /// Whether counting stopped there: there are at least so many.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     count_is_minimum: bool,
+    /// Whether events that came in just now may be missing: under load, search follows behind.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    search_is_behind: bool,
     /// The address of the next page.
     next: Option<String>,
     /// The address of the page before.
@@ -35,14 +39,28 @@ pub(crate) fn links<T>(page: &Page<T>, asked: &ListRequest) -> Result<Links, Api
     if !page.exists() {
         return Err(ApiError::NoSuchPage);
     }
-    let number = page.request.number;
-    let address = |number| format!("{}{}", asked.address, asked.query.with_page(number));
+    let (next, previous) = neighbours(page, &asked.query);
+    let address = |query: String| format!("{}{query}", asked.address);
     Ok(Links {
         count: page.count.number(),
         count_is_minimum: matches!(page.count, Count::AtLeast(_)),
-        next: page.more.then(|| address(number.saturating_add(1))),
-        previous: (number > 1).then(|| address(number - 1)),
+        next: next.map(address),
+        previous: previous.map(address),
     })
+}
+
+/// The queries that lead to the page behind and to the one before.
+pub(crate) fn neighbours<T>(page: &Page<T>, query: &Query) -> (Option<String>, Option<String>) {
+    let number = page.request.number;
+    let next = page.more.then(|| query.with_page(number.saturating_add(1), page.next));
+    let previous = match query.is_numbered() {
+        true if number <= 1 => None,
+        // The first page needs no place: it begins where the list does.
+        true if number == 2 => Some(query.with_page(1, None)),
+        true => Some(query.with_page(number - 1, page.previous)),
+        false => page.previous.map(|place| query.with_page(1, Some(place))),
+    };
+    (next, previous)
 }
 
 impl<T> PageView<T> {
@@ -53,6 +71,11 @@ impl<T> PageView<T> {
     ) -> Result<Self, ApiError> {
         let Links { count, count_is_minimum, next, previous } = links(&page, asked)?;
         let results = page.rows.into_iter().map(view).collect();
-        Ok(Self { count, count_is_minimum, next, previous, results })
+        Ok(Self { count, count_is_minimum, search_is_behind: false, next, previous, results })
+    }
+
+    /// Says whether everything that is stored could be found.
+    pub(crate) fn searched(self, complete: bool) -> Self {
+        Self { search_is_behind: !complete, ..self }
     }
 }

@@ -39,7 +39,7 @@ async fn ingest(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Response, ApiError> {
-    let stored = events::ingest(&state, &input.fields()?, &caller, Case::Capitals).await?;
+    let stored = events::ingest(&state, &input, &caller, Case::Capitals).await?;
     let source = stored.event.source_name().to_owned();
     Ok((StatusCode::CREATED, Json(IngestedEvent { stored, source })).into_response())
 }

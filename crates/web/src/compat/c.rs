@@ -128,7 +128,7 @@ async fn create_event(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Response, ApiError> {
-    let data = events::ingest(&state, &input.fields()?, &caller, Case::Title).await?;
+    let data = events::ingest(&state, &input, &caller, Case::Title).await?;
     Ok((StatusCode::CREATED, Json(EventAnswer { success: true, data })).into_response())
 }
 
@@ -138,6 +138,7 @@ async fn list_alerts(
     asked: ListRequest,
 ) -> Result<Json<AlertsAnswer>, ApiError> {
     let (filter, page) = asked.query.alerts()?;
+    state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, page).await?;
     let Links { count, count_is_minimum, next, previous } = links(&page, &asked)?;
     let data = page.rows.into_iter().map(|alert| AlertView::new(alert, Case::Title)).collect();

@@ -115,9 +115,10 @@ async fn test_event(
         event_type: or_made_up(given.event_type, || "test_event".into()),
         severity: Given::Text(Severity::Critical.as_str().into()),
         description: or_made_up(given.description, || "A test event sent from the dashboard".into()),
+        details: given.details,
     };
     let origin = caller.origin().ok_or(ApiError::NoCredential)?;
-    let stored = events::store(&state, Detected::check(&draft)?, origin, Case::Capitals).await?;
+    let stored = events::store(&state, Detected::check(&draft)?, origin, Case::Capitals, None).await?;
     let alert = stored.alert.ok_or(ApiError::Internal)?;
     let alert = state.db.alert(AlertId::new(alert)).await?.ok_or(ApiError::Internal)?;
     let answer = TestAnswer { event: stored.event, alert: AlertView::new(alert, Case::Capitals) };

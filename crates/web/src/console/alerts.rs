@@ -1,6 +1,6 @@
 //! The list of alerts, with the filters in its address.
 
-use crate::api::page::links;
+use crate::api::page::{links, neighbours};
 use crate::console::guard::AlertReader;
 use crate::console::page::{HOME, render};
 use crate::console::problem::PageError;
@@ -12,8 +12,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
-use watchpost_model::filter::{AlertFilter, AlertOrder};
+use watchpost_model::filter::{AlertFilter, AlertOrder, Field};
 use watchpost_model::page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
+use watchpost_model::terms::Search;
 use watchpost_model::{Alert, Severity, Status};
 
 /// How much of a description a row shows.
@@ -83,15 +84,15 @@ fn filters(filter: &AlertFilter, request: PageRequest) -> Value {
     sizes.sort_unstable();
     sizes.dedup();
     let size = |size: u32| context! { value => size, chosen => size == request.size };
-    let text = |given: &Option<String>| given.clone().unwrap_or_default();
+    let field = |field: Field| filter.about.values(field).first().cloned().unwrap_or_default();
     context! {
         severities => options(&Severity::ALL, &filter.severities, |s| (s.as_str(), s.title())),
         statuses => options(&Status::ALL, &filter.statuses, |s| (s.as_str(), s.title())),
         orders => ORDERS.map(order),
         sizes => sizes.into_iter().map(size).collect::<Vec<_>>(),
-        search => text(&filter.search),
-        source_name => text(&filter.source_name),
-        event_type => text(&filter.event_type),
+        search => filter.about.search.as_ref().map(Search::text).unwrap_or_default(),
+        source_name => field(Field::Source),
+        event_type => field(Field::Type),
     }
 }
 
@@ -104,24 +105,27 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let (filter, request) = asked.query.alerts()?;
     let counts = state.db.alert_counts().await?;
+    state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, request).await?;
-    let neighbours = links(&page, &asked)?;
+    let totals = links(&page, &asked)?;
+    let (next, previous) = neighbours(&page, &asked.query);
     let tab = |status: Status| {
         let (count, chosen) = (counts.sum(&[status], &[]), filter.statuses == [status]);
         context! { value => status.as_str(), says => status.title(), count, chosen }
     };
-    let to = |number: u32| format!("{HOME}{}", asked.query.with_page(number));
+    let to = |query: String| format!("{HOME}{query}");
+    let here = asked.query.with_page(request.number, request.cursor);
     let page = context! {
         title => "Alerts",
         said => said.text(),
         alerts => page.rows.iter().map(view).collect::<Vec<_>>(),
-        count => neighbours.count,
-        count_is_minimum => neighbours.count_is_minimum,
+        count => totals.count,
+        count_is_minimum => totals.count_is_minimum,
         number => request.number,
-        pages => neighbours.count.max(1).unsigned_abs().div_ceil(u64::from(request.size)),
-        next => neighbours.next.map(|_| to(request.number.saturating_add(1))),
-        previous => neighbours.previous.map(|_| to(request.number - 1)),
-        here => to(request.number),
+        pages => totals.count.max(1).unsigned_abs().div_ceil(u64::from(request.size)),
+        next => next.map(to),
+        previous => previous.map(to),
+        here => to(here),
         tabs => Status::ALL.map(tab),
         all => counts.sum(&[], &[]),
         narrowed => filter != AlertFilter { order: filter.order, descending: filter.descending, ..AlertFilter::default() },

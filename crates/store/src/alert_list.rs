@@ -1,0 +1,333 @@
+//! Lists of alerts.
+//!
+//! A list that the search index isn't needed for is put together from ranges of an index: one for each source or
+//! type, status and severity asked for, each no longer than the page. So whatever is asked, only rows of the page
+//! are visited, and not those that a filter leaves out.
+
+use crate::alerts::{alert_columns, alert_of};
+use crate::clauses::{Clauses, Start};
+use crate::db::Value;
+use crate::event_list::{empty, page_of, past_the_end};
+use crate::index::Kind;
+use crate::indexed::{Indexed, question};
+use crate::rollups::{Series, alert_value};
+use crate::{Db, StoreError};
+use watchpost_model::filter::{AlertFilter, AlertOrder, Field};
+use watchpost_model::page::{Count, Cursor, Page, PageRequest};
+use watchpost_model::{Alert, Severity, Status, Timestamp};
+
+/// Ids of alerts are in the order of time but for the blocks in which nodes take them; this is more than those hold.
+const OUT_OF_ORDER: i64 = 4_096;
+
+const FIRST_SINCE: &str = "SELECT id FROM alerts WHERE created_at >= ?1 ORDER BY created_at, id LIMIT 1";
+
+/// The severities that both filters let through; nothing when they exclude each other.
+fn severities(filter: &AlertFilter) -> Option<Vec<Severity>> {
+    // An alert has the severity of its event.
+    let (own, events) = (&filter.severities, &filter.event_severities);
+    if own.is_empty() || events.is_empty() {
+        return Some([own.as_slice(), events.as_slice()].concat());
+    }
+    let both: Vec<Severity> = own.iter().copied().filter(|severity| events.contains(severity)).collect();
+    (!both.is_empty()).then_some(both)
+}
+
+/// One range of an index: what it is fixed to.
+struct Range {
+    source: Option<String>,
+    kind: Option<String>,
+    place: Option<(Status, Severity)>,
+}
+
+fn rank(order: AlertOrder, status: Status, severity: Severity) -> i64 {
+    match order {
+        AlertOrder::CreatedAt => 0,
+        AlertOrder::Severity => severity.code(),
+        AlertOrder::Status => status.code(),
+    }
+}
+
+/// Every pair of status and severity that the filter lets through.
+fn places(filter: &AlertFilter, severities: &[Severity]) -> Vec<(Status, Severity)> {
+    let wanted = |severity: &Severity| severities.is_empty() || severities.contains(severity);
+    let statuses = |status: &Status| filter.statuses.is_empty() || filter.statuses.contains(status);
+    let mut places = Vec::new();
+    for status in Status::ALL.into_iter().filter(statuses) {
+        places.extend(Severity::ALL.into_iter().filter(wanted).map(|severity| (status, severity)));
+    }
+    places
+}
+
+fn ranges(filter: &AlertFilter, severities: &[Severity]) -> Vec<Range> {
+    let about = &filter.about;
+    let (sources, types) = (about.values(Field::Source), about.values(Field::Type));
+    let by_time = sources.is_empty() && types.is_empty() && filter.order == AlertOrder::CreatedAt;
+    if !filter.ids.is_empty() || (by_time && filter.statuses.is_empty() && severities.is_empty()) {
+        return vec![Range { source: None, kind: None, place: None }];
+    }
+    let mut ranges = Vec::new();
+    for place in places(filter, severities).into_iter().map(Some) {
+        match (sources, types) {
+            ([], []) => ranges.push(Range { source: None, kind: None, place }),
+            ([], types) => ranges.extend(types.iter().map(|kind| Range {
+                source: None,
+                kind: Some(kind.clone()),
+                place,
+            })),
+            (sources, _) => ranges.extend(sources.iter().map(|source| Range {
+                source: Some(source.clone()),
+                kind: None,
+                place,
+            })),
+        }
+    }
+    ranges
+}
+
+/// What holds for every range.
+fn common(db: &Db, filter: &AlertFilter, severities: &[Severity]) -> Clauses {
+    let mut clauses = Clauses::new(db.engine());
+    clauses.one_of("a.id", filter.ids.iter().map(|id| id.get()));
+    clauses.raised(&filter.about.span);
+    if !filter.ids.is_empty() {
+        clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
+        clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
+        clauses.same_text("a.source_name", filter.about.values(Field::Source));
+    }
+    if !filter.ids.is_empty() || !filter.about.values(Field::Source).is_empty() {
+        clauses.same_text("a.event_type", filter.about.values(Field::Type));
+    }
+    clauses
+}
+
+/// The statement of a list that needs no search index.
+pub(crate) fn ranges_sql(
+    db: &Db,
+    filter: &AlertFilter,
+    severities: &[Severity],
+    start: Start,
+) -> (String, Vec<Value>) {
+    let backwards = start.cursor.is_some_and(|cursor| cursor.backwards);
+    let descending = filter.descending != backwards;
+    let (direction, beyond) = if descending { ("DESC", "<") } else { ("ASC", ">") };
+    let mut all = common(db, filter, severities);
+    let reach = all.param(start.rows + start.skip);
+    let shared = all.clone();
+    let mut params = all.params.clone();
+    let mut parts = Vec::new();
+    for range in ranges(filter, severities) {
+        // Without a place the rows of a range may have any rank: the order of the whole decides.
+        let own = range.place.map(|(status, severity)| rank(filter.order, status, severity));
+        let from = start.cursor.filter(|cursor| own.is_none_or(|own| own == cursor.rank));
+        let passed =
+            start.cursor.is_some_and(|cursor| own.is_some_and(|own| (own > cursor.rank) == descending));
+        if passed && from.is_none() {
+            continue;
+        }
+        let mut clauses = shared.clone();
+        clauses.params = params;
+        if let Some((status, severity)) = range.place {
+            clauses.with("a.status = {}", status.code());
+            clauses.with("a.severity = {}", severity.code());
+        }
+        let engine = clauses.engine;
+        for (column, value) in [("a.source_name", &range.source), ("a.event_type", &range.kind)] {
+            if let Some(value) = value {
+                clauses.with(&format!("{} = {{}}", engine.folded(column)), value.to_ascii_lowercase());
+            }
+        }
+        if let Some(cursor) = from {
+            let (time, id) = (clauses.param(cursor.time), clauses.param(cursor.id));
+            clauses.push(format!("(a.created_at, a.id) {beyond} (?{time}, ?{id})"));
+        }
+        let matching = clauses.sql();
+        parts.push(format!(
+            "SELECT * FROM (SELECT a.* FROM alerts a{matching} ORDER BY a.created_at {direction}, a.id {direction} LIMIT ?{reach}) r{}",
+            parts.len()
+        ));
+        params = clauses.params;
+    }
+    if parts.is_empty() {
+        parts.push(format!(
+            "SELECT * FROM (SELECT a.* FROM alerts a{} LIMIT ?{reach}) r0 WHERE 1 = 0",
+            shared.sql()
+        ));
+    }
+    let first = match filter.order {
+        AlertOrder::CreatedAt => String::new(),
+        AlertOrder::Severity => format!("severity {direction}, "),
+        AlertOrder::Status => format!("status {direction}, "),
+    };
+    params.push(start.rows.into());
+    params.push(start.skip.into());
+    let (limit, offset) = (params.len() - 1, params.len());
+    let (columns, parts) = (alert_columns(), parts.join(" UNION ALL "));
+    let own = if first.is_empty() { String::new() } else { format!("a.{first}") };
+    let sql = format!(
+        "SELECT {columns} FROM (SELECT * FROM ({parts}) u ORDER BY {first}created_at {direction}, id {direction} LIMIT ?{limit} OFFSET ?{offset}) a
+         JOIN events e ON e.id = a.event_id ORDER BY {own}a.created_at {direction}, a.id {direction}"
+    );
+    (sql, params)
+}
+
+impl Db {
+    /// A page of alerts.
+    pub async fn alerts(
+        &self,
+        filter: &AlertFilter,
+        request: PageRequest,
+    ) -> Result<Page<Alert>, StoreError> {
+        let Some(severities) = severities(filter) else { return Ok(empty(request)) };
+        let rows = i64::from(request.size) + 1;
+        let start = Start { cursor: request.cursor, skip: 0, rows };
+        if filter.is_indexed() {
+            return self.indexed_alerts(filter, &severities, start, request).await;
+        }
+        let count = self.alert_list_count(filter, &severities).await?;
+        let start = match start.cursor {
+            Some(_) => start,
+            None if is_counted(filter) => {
+                match self.seek_alerts(filter, &severities, request.offset(), start).await? {
+                    Some(start) => start,
+                    None => return Ok(past_the_end(request, count)),
+                }
+            }
+            None => Start { skip: request.offset(), ..start },
+        };
+        let (sql, params) = ranges_sql(self, filter, &severities, start);
+        let rows = self.read(sql, params).await?;
+        let place = |alert: &Alert| cursor(filter, alert, alert.created_at.micros());
+        page_of(rows, count, request, alert_of, place)
+    }
+
+    async fn alert_list_count(
+        &self,
+        filter: &AlertFilter,
+        severities: &[Severity],
+    ) -> Result<Count, StoreError> {
+        if is_counted(filter) {
+            return Ok(Count::Exact(self.alert_counts().await?.sum(&filter.statuses, severities)));
+        }
+        let mut clauses = common(self, filter, severities);
+        if filter.ids.is_empty() {
+            clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
+            clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
+            clauses.same_text("a.source_name", filter.about.values(Field::Source));
+            if filter.about.values(Field::Source).is_empty() {
+                clauses.same_text("a.event_type", filter.about.values(Field::Type));
+            }
+        }
+        self.bounded_count("alerts a", &clauses).await
+    }
+
+    /// Where a page begins that was asked for by its number: counts say in which minute, so that only the rows of
+    /// that minute are passed over.
+    async fn seek_alerts(
+        &self,
+        filter: &AlertFilter,
+        severities: &[Severity],
+        offset: i64,
+        start: Start,
+    ) -> Result<Option<Start>, StoreError> {
+        let places = places(filter, severities);
+        let counts = self.alert_counts().await?;
+        let mut ranks: Vec<i64> = places.iter().map(|(st, sev)| rank(filter.order, *st, *sev)).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        if filter.descending {
+            ranks.reverse();
+        }
+        let mut skip = offset;
+        for one in ranks {
+            let own: Vec<_> =
+                places.iter().filter(|(st, sev)| rank(filter.order, *st, *sev) == one).copied().collect();
+            let here: i64 = own.iter().map(|(status, severity)| counts.sum(&[*status], &[*severity])).sum();
+            if skip >= here {
+                skip -= here;
+                continue;
+            }
+            let values: Vec<String> =
+                own.iter().map(|(status, severity)| alert_value(*status, *severity)).collect();
+            let Some(place) = self.seek(Series::Alerts, &values, filter.descending, skip).await? else {
+                return Ok(None);
+            };
+            let time = match (place.edge, filter.descending) {
+                (Some(edge), _) => edge.micros(),
+                (None, true) => i64::MAX,
+                (None, false) => 0,
+            };
+            let cursor = Cursor { backwards: false, rank: one, time, id: 0 };
+            return Ok(Some(Start { cursor: Some(cursor), skip: place.skip, ..start }));
+        }
+        // An empty list has a first page, too.
+        Ok((offset == 0).then_some(start))
+    }
+
+    async fn indexed_alerts(
+        &self,
+        filter: &AlertFilter,
+        severities: &[Severity],
+        start: Start,
+        request: PageRequest,
+    ) -> Result<Page<Alert>, StoreError> {
+        let Some(list) = self.indexed_alert_list(filter, severities).await? else {
+            return Ok(empty(request));
+        };
+        let count = self.indexed_count(&list).await?;
+        let skip = if start.cursor.is_some() { 0 } else { request.offset() };
+        let rows = self.indexed_rows(&list, Start { skip, ..start }).await?;
+        page_of(rows, count, request, alert_of, |alert: &Alert| cursor(filter, alert, 0))
+    }
+
+    async fn indexed_alert_list(
+        &self,
+        filter: &AlertFilter,
+        severities: &[Severity],
+    ) -> Result<Option<Indexed>, StoreError> {
+        let engine = self.engine();
+        let Some(question) = question(engine, &filter.about, severities) else { return Ok(None) };
+        let mut clauses = Clauses::new(engine);
+        clauses.one_of("a.id", filter.ids.iter().map(|id| id.get()));
+        clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
+        clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
+        clauses.about_event(&filter.about);
+        clauses.raised(&filter.about.span);
+        let of = |column: &str, code: i64| (code, Some(format!("a.{column} = {code}")));
+        let mut ranks = match filter.order {
+            AlertOrder::CreatedAt => vec![(0, None)],
+            AlertOrder::Severity => Severity::ALL.iter().map(|s| of("severity", s.code())).collect(),
+            AlertOrder::Status => Status::ALL.iter().map(|s| of("status", s.code())).collect(),
+        };
+        if filter.descending {
+            ranks.reverse();
+        }
+        Ok(Some(Indexed {
+            kind: Kind::Alerts,
+            columns: alert_columns(),
+            from: "JOIN alerts a ON a.id = {} JOIN events e ON e.id = a.event_id".to_owned(),
+            question,
+            clauses,
+            ranks,
+            since: self.first_alert(filter.about.span.since).await?.map(|id| id - OUT_OF_ORDER),
+            until: self.first_alert(filter.about.span.until).await?.map(|id| id + OUT_OF_ORDER),
+            descending: filter.descending,
+        }))
+    }
+
+    /// The id of the first alert that was raised at a time or later.
+    async fn first_alert(&self, at: Option<Timestamp>) -> Result<Option<i64>, StoreError> {
+        let Some(at) = at else { return Ok(None) };
+        self.read_one(FIRST_SINCE, vec![at.micros().into()]).await?.map(|row| row.int(0)).transpose()
+    }
+}
+
+/// Whether counts by status and severity know how many there are, and when they were raised.
+fn is_counted(filter: &AlertFilter) -> bool {
+    let about = &filter.about;
+    filter.ids.is_empty() && about.fields.is_empty() && about.search.is_none() && about.span.is_unbounded()
+}
+
+fn cursor(filter: &AlertFilter, alert: &Alert, time: i64) -> Cursor {
+    let rank = rank(filter.order, alert.status, alert.severity);
+    Cursor { backwards: false, rank, time, id: alert.id.get() }
+}

@@ -1,0 +1,166 @@
+//! Turns filters into conditions. The only place where text of a statement is put together at run time, and it is
+//! put together from constants: what callers give travels in parameters.
+
+use crate::db::{Engine, Row, Value};
+use crate::rollups::{OTHERS, Series};
+use crate::{Db, StoreError};
+use watchpost_model::filter::{About, Field, Span};
+use watchpost_model::id::event_id_floor;
+use watchpost_model::page::{Count, Cursor, MAX_COUNTED, Page, PageRequest};
+
+/// Conditions that all have to hold, with their parameters.
+#[derive(Clone)]
+pub(crate) struct Clauses {
+    pub(crate) engine: Engine,
+    clauses: Vec<String>,
+    pub(crate) params: Vec<Value>,
+}
+
+impl Clauses {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, clauses: Vec::new(), params: Vec::new() }
+    }
+
+    /// Adds a parameter; its number.
+    pub(crate) fn param(&mut self, value: impl Into<Value>) -> usize {
+        self.params.push(value.into());
+        self.params.len()
+    }
+
+    /// A condition with one parameter, whose place in the text is `{}`.
+    pub(crate) fn with(&mut self, condition: &str, value: impl Into<Value>) {
+        let n = self.param(value);
+        self.push(condition.replace("{}", &format!("?{n}")));
+    }
+
+    pub(crate) fn push(&mut self, condition: String) {
+        self.clauses.push(condition);
+    }
+
+    /// One of these numbers; none means any.
+    pub(crate) fn one_of(&mut self, column: &str, numbers: impl Iterator<Item = i64>) {
+        let places: Vec<_> = numbers.map(|number| format!("?{}", self.param(number))).collect();
+        match places.as_slice() {
+            [] => {}
+            [only] => self.push(format!("{column} = {only}")),
+            several => self.push(format!("{column} IN ({})", several.join(", "))),
+        }
+    }
+
+    /// One of these texts in any letter case; none means any.
+    pub(crate) fn same_text(&mut self, column: &str, wanted: &[String]) {
+        if wanted.is_empty() {
+            return;
+        }
+        let folded = self.engine.folded(column);
+        let places: Vec<_> =
+            wanted.iter().map(|text| format!("?{}", self.param(text.to_ascii_lowercase()))).collect();
+        self.push(format!("{folded} IN ({})", places.join(", ")));
+    }
+
+    /// What an event is about: its fields, looked at in the table `e`.
+    pub(crate) fn about_event(&mut self, about: &About) {
+        for field in Field::ALL {
+            let column = match field {
+                Field::Source => "e.source_name",
+                Field::Type => "e.event_type",
+                Field::Host => "e.host",
+                Field::User => "e.user_name",
+                Field::SrcIp => "e.src_ip",
+                Field::DstIp => "e.dst_ip",
+            };
+            self.same_text(column, about.values(field));
+        }
+    }
+
+    /// When an event was taken in. Ids lead with their second, so this is a range of ids, and exact inside a second.
+    pub(crate) fn taken_in(&mut self, span: &Span) {
+        if let Some(since) = span.since {
+            self.with("e.id >= {}", event_id_floor(since).get());
+            self.with("e.created_at >= {}", since.micros());
+        }
+        if let Some(until) = span.until {
+            self.with("e.id < {}", event_id_floor(until.plus_seconds(1)).get());
+            self.with("e.created_at < {}", until.micros());
+        }
+    }
+
+    /// When an alert was raised.
+    pub(crate) fn raised(&mut self, span: &Span) {
+        if let Some(since) = span.since {
+            self.with("a.created_at >= {}", since.micros());
+        }
+        if let Some(until) = span.until {
+            self.with("a.created_at < {}", until.micros());
+        }
+    }
+
+    /// As ` WHERE …`, or nothing.
+    pub(crate) fn sql(&self) -> String {
+        match self.clauses.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", self.clauses.join(" AND ")),
+        }
+    }
+}
+
+/// From where on rows are wanted, and how many of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) cursor: Option<Cursor>,
+    /// Rows to pass over first.
+    pub(crate) skip: i64,
+    /// Rows wanted: one more than a page has, to know whether another follows.
+    pub(crate) rows: i64,
+}
+
+impl Db {
+    /// A page of a list that has no filters and never grows large; its parameters are limit and offset.
+    pub(crate) async fn plain_page<T>(
+        &self,
+        list: &'static str,
+        count: Count,
+        request: PageRequest,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Page<T>, StoreError> {
+        let params = vec![(i64::from(request.size) + 1).into(), request.offset().into()];
+        let mut rows = self.read(list, params).await?;
+        let more = rows.len() > request.size as usize;
+        rows.truncate(request.size as usize);
+        let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Page { rows, count, more, request, next: None, previous: None })
+    }
+
+    /// Counts rows, but no further than is bearable: ` FROM … WHERE …`.
+    pub(crate) async fn bounded_count(&self, from: &str, clauses: &Clauses) -> Result<Count, StoreError> {
+        let n = self.count_up_to(from, clauses, MAX_COUNTED + 1).await?;
+        Ok(if n > MAX_COUNTED { Count::AtLeast(MAX_COUNTED) } else { Count::Exact(n) })
+    }
+
+    pub(crate) async fn count_up_to(
+        &self,
+        from: &str,
+        clauses: &Clauses,
+        bound: i64,
+    ) -> Result<i64, StoreError> {
+        let (matching, mut params) = (clauses.sql(), clauses.params.clone());
+        params.push(bound.into());
+        let sql =
+            format!("SELECT COUNT(*) FROM (SELECT 1 FROM {from}{matching} LIMIT ?{}) counted", params.len());
+        self.read_one(sql, params).await?.ok_or(StoreError::NotFound)?.int(0)
+    }
+
+    /// The exact number of events with one of these names in a field, if every name has a count of its own.
+    pub(crate) async fn named_count(
+        &self,
+        series: Series,
+        names: &[String],
+    ) -> Result<Option<i64>, StoreError> {
+        let totals = self.totals(series).await?;
+        if totals.iter().any(|(name, _)| name == OTHERS) {
+            return Ok(None);
+        }
+        let wanted = |name: &str| names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+        Ok(Some(totals.iter().filter(|(name, _)| wanted(name)).map(|(_, n)| n).sum()))
+    }
+}

@@ -1,0 +1,196 @@
+//! How much of what there was when: counts by the minute, the hour, the day and for all time, kept in the
+//! transaction that changes what they count.
+
+use crate::db::{Batch, Table, Value};
+use crate::{Db, StoreError};
+use std::collections::{BTreeMap, HashSet};
+use watchpost_model::id::event_id_second;
+use watchpost_model::{Alert, Event, Severity, Status, Timestamp};
+
+/// What is counted. The numbers are how it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Series {
+    /// Events by severity.
+    EventSeverity = 1,
+    /// Events by source.
+    EventSource = 2,
+    /// Events by type.
+    EventType = 3,
+    /// Alerts by where they stand now and how bad they are, at the time they were raised.
+    Alerts = 4,
+    /// How many alerts took how long until they were acknowledged, by class of duration.
+    AcknowledgeTimes = 5,
+    /// As before, until they were resolved.
+    ResolveTimes = 6,
+    /// Milliseconds until alerts were acknowledged, in all.
+    AcknowledgeTotal = 7,
+    /// As before, until they were resolved.
+    ResolveTotal = 8,
+}
+
+/// Seconds of a bucket, from the finest on; 0 stands for all time.
+pub(crate) const GRAINS: [i64; 4] = [60, 3_600, 86_400, 0];
+/// All time.
+pub(crate) const ALL_TIME: i64 = 0;
+
+/// So many sources (and types) are counted by name, the others together: names are what senders make up, and
+/// counting must not cost more than storing.
+pub const MAX_NAMES: usize = 10_000;
+/// The name for all others.
+pub(crate) const OTHERS: &str = "";
+
+/// Counts by the minute of sources and types are kept so long, in seconds: there are many, and charts of longer
+/// times are drawn by the hour.
+pub const MINUTES_OF_NAMES_KEPT: i64 = 3 * 86_400;
+/// And those of severities and alerts.
+const MINUTES_KEPT: i64 = 35 * 86_400;
+
+static ROLLUPS: Table = Table {
+    name: "rollups",
+    columns: &[
+        ("series", false),
+        ("grain", false),
+        ("bucket", false),
+        ("value", true),
+        ("lane", false),
+        ("n", false),
+    ],
+    on_conflict: "ON CONFLICT (series, grain, bucket, value, lane) DO UPDATE SET n = rollups.n + excluded.n",
+};
+
+const FORGET_MINUTES: &str = "DELETE FROM rollups WHERE grain = 60 AND series = ?1 AND bucket < ?2";
+
+const TOTALS: &str =
+    "SELECT value, CAST(SUM(n) AS BIGINT) FROM rollups WHERE series = ?1 AND grain = 0 GROUP BY value";
+
+/// The value that alerts of a status and severity are counted under.
+pub(crate) fn alert_value(status: Status, severity: Severity) -> String {
+    format!("{}.{}", status.code(), severity.code())
+}
+
+/// The values that get counts of their own.
+#[derive(Debug, Default)]
+pub struct Names {
+    sources: HashSet<String>,
+    types: HashSet<String>,
+}
+
+impl Names {
+    /// Those that have them already.
+    pub async fn load(db: &Db) -> Result<Self, StoreError> {
+        let mut names = Self::default();
+        for (series, set) in
+            [(Series::EventSource, &mut names.sources), (Series::EventType, &mut names.types)]
+        {
+            set.extend(
+                db.totals(series).await?.into_iter().map(|(name, _)| name).filter(|name| name != OTHERS),
+            );
+        }
+        Ok(names)
+    }
+
+    fn shown<'a>(set: &mut HashSet<String>, name: &'a str) -> &'a str {
+        if set.contains(name) {
+            return name;
+        }
+        if set.len() >= MAX_NAMES {
+            return OTHERS;
+        }
+        set.insert(name.to_owned());
+        name
+    }
+}
+
+/// Changes of counts, summed up before they are written.
+#[derive(Default)]
+pub(crate) struct Tally {
+    by_minute: BTreeMap<(Series, i64, String), i64>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, series: Series, at: Timestamp, value: &str, n: i64) {
+        let minute = at.seconds().div_euclid(60) * 60;
+        *self.by_minute.entry((series, minute, value.to_owned())).or_default() += n;
+    }
+
+    pub(crate) fn events(&mut self, events: &[Event], names: &mut Names) {
+        let mut counts: BTreeMap<(i64, Series, &str), i64> = BTreeMap::new();
+        const CODES: [&str; 4] = ["1", "2", "3", "4"];
+        for event in events {
+            // Pages are found by these counts, so they go by the time that the id says.
+            let minute = event_id_second(event.id).seconds().div_euclid(60) * 60;
+            let source = Names::shown(&mut names.sources, &event.source_name);
+            let kind = Names::shown(&mut names.types, &event.event_type);
+            *counts
+                .entry((minute, Series::EventSeverity, CODES[event.severity as usize - 1]))
+                .or_default() += 1;
+            *counts.entry((minute, Series::EventSource, source)).or_default() += 1;
+            *counts.entry((minute, Series::EventType, kind)).or_default() += 1;
+        }
+        for ((minute, series, value), n) in counts {
+            *self.by_minute.entry((series, minute, value.to_owned())).or_default() += n;
+        }
+    }
+
+    pub(crate) fn alert(&mut self, raised_at: Timestamp, status: Status, severity: Severity, n: i64) {
+        self.add(Series::Alerts, raised_at, &alert_value(status, severity), n);
+    }
+
+    /// What an alert's first acknowledgement or resolution says about how fast people are.
+    pub(crate) fn reaction(&mut self, alert: &Alert, to: Status, now: Timestamp) {
+        let took = (now.micros() - alert.created_at.micros()).max(0) / 1_000;
+        let class = crate::stats::duration_class(took).to_string();
+        let series = match to {
+            Status::Acknowledged if alert.acknowledged_at.is_none() => {
+                [Series::AcknowledgeTimes, Series::AcknowledgeTotal]
+            }
+            Status::Resolved if alert.resolved_at.is_none() => [Series::ResolveTimes, Series::ResolveTotal],
+            _ => return,
+        };
+        self.add(series[0], now, &class, 1);
+        self.add(series[1], now, OTHERS, took);
+    }
+
+    /// Adds the changes to a batch. The rows are in order of their keys, so that writers that work side by side
+    /// wait for each other rather than lock each other out.
+    pub(crate) fn write(self, batch: &mut Batch, lane: i64) {
+        let mut sums: BTreeMap<(Series, i64, i64, String), i64> = BTreeMap::new();
+        for ((series, minute, value), n) in self.by_minute {
+            for grain in GRAINS {
+                let bucket = if grain == ALL_TIME { 0 } else { minute.div_euclid(grain) * grain };
+                *sums.entry((series, grain, bucket, value.clone())).or_default() += n;
+            }
+        }
+        let row = |((series, grain, bucket, value), n): ((Series, i64, i64, String), i64)| -> [Value; 6] {
+            [(series as i64).into(), grain.into(), bucket.into(), value.into(), lane.into(), n.into()]
+        };
+        let rows: Vec<[Value; 6]> = sums.into_iter().filter(|(_, n)| *n != 0).map(row).collect();
+        batch.bulk(&ROLLUPS, rows);
+    }
+}
+
+impl Db {
+    /// The counts of a series for all time, by value.
+    pub(crate) async fn totals(&self, series: Series) -> Result<Vec<(String, i64)>, StoreError> {
+        let rows = self.read(TOTALS, vec![(series as i64).into()]).await?;
+        rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
+    }
+
+    /// Drops counts that are finer than anybody asks for by now.
+    pub async fn forget_fine_counts(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (series, kept) in [
+            (Series::EventSource, MINUTES_OF_NAMES_KEPT),
+            (Series::EventType, MINUTES_OF_NAMES_KEPT),
+            (Series::EventSeverity, MINUTES_KEPT),
+            (Series::Alerts, MINUTES_KEPT),
+            (Series::AcknowledgeTimes, MINUTES_KEPT),
+            (Series::ResolveTimes, MINUTES_KEPT),
+            (Series::AcknowledgeTotal, MINUTES_KEPT),
+            (Series::ResolveTotal, MINUTES_KEPT),
+        ] {
+            batch.any(FORGET_MINUTES, vec![(series as i64).into(), (now.seconds() - kept).into()]);
+        }
+        self.write(std::sync::Arc::new(batch)).await
+    }
+}

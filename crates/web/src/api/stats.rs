@@ -1,0 +1,400 @@
+//! Counts over time, tops, and how fast people are. All of it is read from counts that are kept as things happen, so
+//! it costs the same however much is stored.
+
+use crate::auth::guard::{AlertReader, EventReader};
+use crate::error::{ApiError, choose_from};
+use crate::extract::ListRequest;
+use crate::openapi::Operation;
+use crate::params::{SINCE, UNTIL, any};
+use crate::query::{Param, Query};
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use watchpost_model::{Invalid, Severity, Status, Timestamp};
+use watchpost_pipeline::now;
+use watchpost_store::{Bucket, Durations, MINUTES_OF_NAMES_KEPT, Series};
+
+/// Buckets in one answer: more than a screen has pixels helps nobody.
+const MAX_BUCKETS: i64 = 3_000;
+/// Values in a top, and names that get a line of their own in a chart.
+const DEFAULT_TOP: i64 = 10;
+const MAX_TOP: i64 = 100;
+/// When nobody says since when.
+const DEFAULT_SECONDS: i64 = 86_400;
+/// How the names beyond the top are called.
+const OTHERS: &str = "(others)";
+
+const INTERVALS: &[(&str, i64)] = &[("minute", 60), ("hour", 3_600), ("day", 86_400)];
+const INTERVAL: Param = Param {
+    name: "interval",
+    about: "How long each bucket is; chosen by the time asked for when left out.",
+    choices: &["minute", "hour", "day"],
+};
+const LIMIT: Param = any("limit", "How many names get counts of their own: 10 unless told, at most 100.");
+const EVENTS_BY: Param =
+    Param { name: "by", about: "What to count by.", choices: &["severity", "source_name", "event_type"] };
+const ALERTS_BY: Param = Param {
+    name: "by",
+    about: "What to count by: where alerts stand now, or how bad they are; at the time they were raised.",
+    choices: &["status", "severity"],
+};
+const TOP_OF: Param = Param { name: "of", about: "What to count.", choices: &["source_name", "event_type"] };
+
+const EVENTS: &[Param] = &[EVENTS_BY, SINCE, UNTIL, INTERVAL, LIMIT];
+const ALERTS: &[Param] = &[ALERTS_BY, SINCE, UNTIL, INTERVAL];
+const TOP: &[Param] = &[TOP_OF, SINCE, UNTIL, LIMIT];
+const SPAN: &[Param] = &[SINCE, UNTIL];
+
+pub(crate) fn routes(routes: &mut Routes) {
+    let about = "Times are widened to whole buckets. Without `since` it is the last 24 hours.";
+    routes.add(
+        &["/api/v1/stats/events"],
+        Operation::get("countEvents", "Statistics", "Events over time by severity, source or type")
+            .about(about)
+            .query(EVENTS)
+            .answers::<OverTime>(200, "Counts by bucket"),
+        events,
+    );
+    routes.add(
+        &["/api/v1/stats/alerts"],
+        Operation::get("countAlerts", "Statistics", "Alerts over time by status or severity")
+            .about(about)
+            .query(ALERTS)
+            .answers::<OverTime>(200, "Counts by bucket"),
+        alerts,
+    );
+    routes.add(
+        &["/api/v1/stats/top"],
+        Operation::get("countTop", "Statistics", "The sources or types with the most events")
+            .about(about)
+            .query(TOP)
+            .answers::<Tops>(200, "Largest first"),
+        top,
+    );
+    routes.add(
+        &["/api/v1/stats/reactions"],
+        Operation::get(
+            "measureReactions",
+            "Statistics",
+            "How long until alerts are acknowledged and resolved",
+        )
+        .about(
+            "Of the alerts that were first acknowledged, or resolved, in this time. `p90` is known to 9 %.",
+        )
+        .query(SPAN)
+        .answers::<Reactions>(200, "Durations in seconds; `null` when there was none"),
+        reactions,
+    );
+    routes.add(
+        &["/api/v1/stats/overview"],
+        Operation::get("overview", "Statistics", "All of it, for a dashboard")
+            .about(about)
+            .query(SPAN)
+            .answers::<Overview>(200, "What a dashboard shows"),
+        overview,
+    );
+}
+
+/// Counts over time.
+#[derive(Serialize, ToSchema)]
+struct OverTime {
+    /// When the first bucket begins.
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    until: String,
+    /// How long a bucket is.
+    #[schema(example = "hour")]
+    interval: &'static str,
+    /// The sums over all buckets.
+    totals: BTreeMap<String, i64>,
+    buckets: Vec<BucketView>,
+}
+
+/// Counts of one stretch of time.
+#[derive(Serialize, ToSchema)]
+struct BucketView {
+    /// When it begins.
+    #[schema(format = DateTime)]
+    time: String,
+    /// Counts by value; those of nothing are left out.
+    counts: BTreeMap<String, i64>,
+}
+
+/// The values with the largest counts.
+#[derive(Serialize, ToSchema)]
+struct Tops {
+    results: Vec<TopView>,
+}
+
+/// A value and its count.
+#[derive(Serialize, ToSchema)]
+struct TopView {
+    value: String,
+    count: i64,
+}
+
+/// How fast people are.
+#[derive(Serialize, ToSchema)]
+struct Reactions {
+    acknowledge: Option<DurationView>,
+    resolve: Option<DurationView>,
+}
+
+/// How long something took, in seconds.
+#[derive(Serialize, ToSchema)]
+struct DurationView {
+    count: i64,
+    mean: f64,
+    /// Nine in ten took no longer.
+    p90: f64,
+}
+
+/// What a dashboard shows.
+#[derive(Serialize, ToSchema)]
+struct Overview {
+    /// How many alerts there are now, by status and severity.
+    alerts: BTreeMap<&'static str, BTreeMap<&'static str, i64>>,
+    /// How many events are stored in all.
+    events_stored: i64,
+    events_by_severity: OverTime,
+    alerts_by_status: OverTime,
+    top_sources: Vec<TopView>,
+    top_types: Vec<TopView>,
+    reactions: Reactions,
+}
+
+/// A time to count over, and in which steps.
+#[derive(Clone, Copy)]
+struct Window {
+    since: Timestamp,
+    until: Timestamp,
+    interval: &'static str,
+    grain: i64,
+}
+
+impl Window {
+    fn read(query: &Query, known: &[Param]) -> Result<Self, ApiError> {
+        let mut wrong = Invalid::new();
+        query.name_unknown(known, &mut wrong);
+        let now = now();
+        let span = query.span(now, &mut wrong);
+        // Buckets are looked up up to, but without, the end.
+        let until = span.until.unwrap_or(now.plus_seconds(1));
+        let since = span.since.unwrap_or(until.plus_seconds(-DEFAULT_SECONDS));
+        let seconds = (until.seconds() - since.seconds()).max(0);
+        let fitting = match seconds {
+            ..=21_600 => INTERVALS[0],
+            ..=1_209_600 => INTERVALS[1],
+            _ => INTERVALS[2],
+        };
+        let (interval, grain) = match query.get(INTERVAL.name) {
+            None => fitting,
+            Some(given) => match INTERVALS.iter().find(|(name, _)| name.eq_ignore_ascii_case(given)) {
+                Some(interval) => *interval,
+                None => {
+                    wrong.add(INTERVAL.name, choose_from(given, INTERVAL.choices));
+                    fitting
+                }
+            },
+        };
+        if seconds / grain > MAX_BUCKETS && known.iter().any(|param| param.name == INTERVAL.name) {
+            wrong.add(
+                INTERVAL.name,
+                format!("That makes more than {MAX_BUCKETS} buckets; choose a longer one."),
+            );
+        }
+        wrong.into_result()?;
+        Ok(Self { since, until, interval, grain })
+    }
+
+    /// For what has no buckets of its own: the finest steps that are kept for all names.
+    fn of_names(self) -> i64 {
+        self.grain.max(3_600)
+    }
+
+    fn view(&self, counts: impl Iterator<Item = (Timestamp, String, i64)>) -> OverTime {
+        let (mut totals, mut found): (BTreeMap<String, i64>, BTreeMap<i64, BTreeMap<String, i64>>) =
+            Default::default();
+        for (time, value, n) in counts.filter(|(_, _, n)| *n != 0) {
+            *totals.entry(value.clone()).or_default() += n;
+            *found.entry(time.seconds()).or_default().entry(value).or_default() += n;
+        }
+        let first = self.since.seconds().div_euclid(self.grain) * self.grain;
+        let starts = (0..).map(|n| first + n * self.grain).take_while(|start| *start < self.until.seconds());
+        let bucket = |start: i64| BucketView {
+            time: Timestamp::from_micros(0).plus_seconds(start).to_string(),
+            counts: found.remove(&start).unwrap_or_default(),
+        };
+        let buckets = starts.take(MAX_BUCKETS as usize + 2).map(bucket).collect();
+        let since = Timestamp::from_micros(0).plus_seconds(first).to_string();
+        OverTime { since, until: self.until.to_string(), interval: self.interval, totals, buckets }
+    }
+}
+
+fn choice<'a>(query: &'a Query, param: &Param) -> Result<&'a str, ApiError> {
+    let given = query.get(param.name).unwrap_or(param.choices[0]);
+    match param.choices.contains(&given) {
+        true => Ok(given),
+        false => Err(Invalid::field(param.name, choose_from(given, param.choices)).into()),
+    }
+}
+
+fn limit(query: &Query) -> Result<i64, ApiError> {
+    match query.get(LIMIT.name).map(str::parse) {
+        None => Ok(DEFAULT_TOP),
+        Some(Ok(limit)) if (1..=MAX_TOP).contains(&limit) => Ok(limit),
+        Some(_) => {
+            Err(Invalid::field(LIMIT.name, format!("A whole number from 1 to {MAX_TOP} is expected.")).into())
+        }
+    }
+}
+
+fn severity_name(code: &str) -> String {
+    let severity = code.parse().ok().and_then(Severity::from_code);
+    severity.map_or_else(|| code.to_owned(), |severity| severity.to_string())
+}
+
+fn status_name(code: &str) -> String {
+    let status = code.parse().ok().and_then(Status::from_code);
+    status.map_or_else(|| code.to_owned(), |status| status.to_string())
+}
+
+async fn events_by_severity(state: &AppState, window: Window) -> Result<OverTime, ApiError> {
+    let counts = counts(state, Series::EventSeverity, window, &[]).await?;
+    Ok(window.view(counts.into_iter().map(|bucket| (bucket.from, severity_name(&bucket.value), bucket.n))))
+}
+
+async fn counts(
+    state: &AppState,
+    series: Series,
+    window: Window,
+    values: &[String],
+) -> Result<Vec<Bucket>, ApiError> {
+    Ok(state.db.counts_over_time(series, window.grain, window.since, window.until, values).await?)
+}
+
+async fn events_by_name(
+    state: &AppState,
+    series: Series,
+    window: Window,
+    limit: i64,
+) -> Result<OverTime, ApiError> {
+    let kept_since = now().plus_seconds(-MINUTES_OF_NAMES_KEPT);
+    if window.grain < 3_600 && window.since < kept_since {
+        let message = "Sources and types are counted by the minute for three days only; choose hour or day.";
+        return Err(Invalid::field(INTERVAL.name, message).into());
+    }
+    let top = state.db.top(series, window.grain, window.since, window.until, limit).await?;
+    let names: Vec<String> = top.into_iter().map(|(name, _)| name).filter(|name| name != OTHERS).collect();
+    let named = match names.is_empty() {
+        true => Vec::new(),
+        false => counts(state, series, window, &names).await?,
+    };
+    let all = counts(state, Series::EventSeverity, window, &[]).await?;
+    // What has no line of its own is what is left of all events.
+    let all = all.into_iter().map(|bucket| (bucket.from, OTHERS.to_owned(), bucket.n));
+    let less = named.iter().map(|bucket| (bucket.from, OTHERS.to_owned(), -bucket.n)).collect::<Vec<_>>();
+    let named = named.into_iter().map(|bucket| (bucket.from, bucket.value, bucket.n));
+    let mut view = window.view(all.chain(less).chain(named));
+    let buckets = view.buckets.iter_mut().map(|bucket| &mut bucket.counts);
+    buckets.chain([&mut view.totals]).for_each(|counts| counts.retain(|_, n| *n != 0));
+    Ok(view)
+}
+
+async fn alerts_by(state: &AppState, by: &str, window: Window) -> Result<OverTime, ApiError> {
+    let name = |value: &str| match (value.split_once('.'), by) {
+        (Some((status, _)), "status") => status_name(status),
+        (Some((_, severity)), _) => severity_name(severity),
+        (None, _) => value.to_owned(),
+    };
+    let counts = counts(state, Series::Alerts, window, &[]).await?;
+    Ok(window.view(counts.into_iter().map(|bucket| (bucket.from, name(&bucket.value), bucket.n))))
+}
+
+async fn tops(
+    state: &AppState,
+    series: Series,
+    window: Window,
+    limit: i64,
+) -> Result<Vec<TopView>, ApiError> {
+    let top = state.db.top(series, window.of_names(), window.since, window.until, limit).await?;
+    Ok(top.into_iter().map(|(value, count)| TopView { value, count }).collect())
+}
+
+async fn reactions_in(state: &AppState, window: Window) -> Result<Reactions, ApiError> {
+    let view = |found: Option<Durations>| {
+        found.map(|Durations { n, mean, p90 }| DurationView { count: n, mean, p90 })
+    };
+    let of = |resolved| state.db.durations(resolved, window.of_names(), window.since, window.until);
+    Ok(Reactions { acknowledge: view(of(false).await?), resolve: view(of(true).await?) })
+}
+
+async fn events(
+    EventReader(_): EventReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<OverTime>, ApiError> {
+    let window = Window::read(&asked.query, EVENTS)?;
+    let view = match choice(&asked.query, &EVENTS_BY)? {
+        "source_name" => events_by_name(&state, Series::EventSource, window, limit(&asked.query)?).await,
+        "event_type" => events_by_name(&state, Series::EventType, window, limit(&asked.query)?).await,
+        _ => events_by_severity(&state, window).await,
+    };
+    view.map(Json)
+}
+
+async fn alerts(
+    AlertReader(_): AlertReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<OverTime>, ApiError> {
+    let window = Window::read(&asked.query, ALERTS)?;
+    alerts_by(&state, choice(&asked.query, &ALERTS_BY)?, window).await.map(Json)
+}
+
+async fn top(
+    EventReader(_): EventReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<Tops>, ApiError> {
+    let window = Window::read(&asked.query, TOP)?;
+    let series = match choice(&asked.query, &TOP_OF)? {
+        "event_type" => Series::EventType,
+        _ => Series::EventSource,
+    };
+    Ok(Json(Tops { results: tops(&state, series, window, limit(&asked.query)?).await? }))
+}
+
+async fn reactions(
+    AlertReader(_): AlertReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<Reactions>, ApiError> {
+    reactions_in(&state, Window::read(&asked.query, SPAN)?).await.map(Json)
+}
+
+async fn overview(
+    AlertReader(_): AlertReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Json<Overview>, ApiError> {
+    let window = Window::read(&asked.query, SPAN)?;
+    let counts = state.db.alert_counts().await?;
+    let by_severity = |status: Status| {
+        Severity::ALL.map(|severity| (severity.as_str(), counts.sum(&[status], &[severity]))).into()
+    };
+    Ok(Json(Overview {
+        alerts: Status::ALL.map(|status| (status.as_str(), by_severity(status))).into(),
+        events_stored: state.db.event_count(&[]).await?,
+        events_by_severity: events_by_severity(&state, window).await?,
+        alerts_by_status: alerts_by(&state, "status", window).await?,
+        top_sources: tops(&state, Series::EventSource, window, DEFAULT_TOP).await?,
+        top_types: tops(&state, Series::EventType, window, DEFAULT_TOP).await?,
+        reactions: reactions_in(&state, window).await?,
+    }))
+}

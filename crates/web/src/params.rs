@@ -1,0 +1,91 @@
+//! The query parameters that lists take: what is read and what is documented come from this table.
+
+/// One parameter that a list takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// The values it may have; empty means any text.
+    pub(crate) choices: &'static [&'static str],
+}
+
+pub(crate) const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
+pub(crate) const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
+pub(crate) const ORDERS: &[&str] =
+    &["created_at", "-created_at", "severity", "-severity", "status", "-status"];
+
+pub(crate) const fn any(name: &'static str, about: &'static str) -> Param {
+    Param { name, about, choices: &[] }
+}
+
+pub(crate) const PAGE: Param =
+    any("page", "Which page, from 1. `next` and `previous` lead to any page faster.");
+pub(crate) const CURSOR: Param =
+    any("cursor", "A place in the list, from `next` or `previous` of another page.");
+pub(crate) const PAGE_SIZE: Param = any("page_size", "Rows on a page: 10 unless told, at most 100.");
+pub(crate) const FORMAT: Param =
+    Param { name: "format", about: "Only `json`; clients may name it.", choices: &["json"] };
+pub(crate) const SEVERITY: Param = Param {
+    name: "severity",
+    about: "Only this severity, or these, separated by commas.",
+    choices: SEVERITIES,
+};
+pub(crate) const EVENT_SEVERITY: Param = Param {
+    name: "event__severity",
+    about: "Only alerts whose event had this severity, or these.",
+    choices: SEVERITIES,
+};
+pub(crate) const STATUS: Param =
+    Param { name: "status", about: "Only this status, or these, separated by commas.", choices: STATUSES };
+pub(crate) const ORDERING: Param =
+    Param { name: "ordering", about: "What to sort by; `-` for largest or newest first.", choices: ORDERS };
+pub(crate) const TYPE: Param =
+    any("event_type", "Only this type of event, in any letter case; give it again for several.");
+pub(crate) const SOURCE: Param =
+    any("source_name", "Only events from this source, in any letter case; give it again for several.");
+pub(crate) const HOST: Param = any("host", "Only events on this machine; give it again for several.");
+pub(crate) const USER: Param = any("user", "Only events about this account; give it again for several.");
+pub(crate) const SRC_IP: Param =
+    any("src_ip", "Only events that came from this address; give it again for several.");
+pub(crate) const DST_IP: Param =
+    any("dst_ip", "Only events aimed at this address; give it again for several.");
+pub(crate) const ID: Param = any("id", "Only these, by their numbers, separated by commas.");
+pub(crate) const SINCE: Param =
+    any("since", "Not before this time: RFC 3339, a date, or before now, such as `-24h` (s, m, h, d, w).");
+pub(crate) const UNTIL: Param = any("until", "Before this time, written like `since`.");
+pub(crate) const SEARCH: Param = any(
+    "search",
+    "Only events with all these words in their source, type, description, details or attributes. A word is also found \
+     by how it begins; in double quotes only whole. Addresses, host names, paths, hashes and CVE ids are words.",
+);
+
+/// What lists without filters take.
+pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
+
+/// What lists of events take.
+pub(crate) const EVENTS: &[Param] = &[
+    SEVERITY, TYPE, SOURCE, HOST, USER, SRC_IP, DST_IP, ID, SINCE, UNTIL, SEARCH, PAGE, PAGE_SIZE, CURSOR,
+    FORMAT,
+];
+
+/// What lists of alerts take.
+pub(crate) const ALERTS: &[Param] = &[
+    SEVERITY,
+    EVENT_SEVERITY,
+    STATUS,
+    TYPE,
+    SOURCE,
+    HOST,
+    USER,
+    SRC_IP,
+    DST_IP,
+    ID,
+    SINCE,
+    UNTIL,
+    SEARCH,
+    ORDERING,
+    PAGE,
+    PAGE_SIZE,
+    CURSOR,
+    FORMAT,
+];
