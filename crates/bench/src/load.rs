@@ -1,16 +1,11 @@
 //! The load generator: so many connections, each sending its next request when the last was answered.
 
-use anyhow::{Context, Result, bail};
+use crate::http::Connection;
+use crate::sample::ALERT_EVERY;
+use anyhow::Result;
 use hdrhistogram::Histogram;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-/// Answers are far shorter.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
-/// Of so many events one is CRITICAL and raises an alert; most of what sensors send isn't.
-const ALERT_EVERY: usize = 20;
 
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
@@ -86,17 +81,14 @@ async fn send(
     begin: Instant,
     end: Instant,
 ) -> Result<Tally> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    let mut connection = Connection::open(address).await?;
     let mut tally = Tally { micros: histogram()?, refused: 0 };
-    let mut buffer = Vec::with_capacity(4_096);
     for n in first.. {
         let started = Instant::now();
         if started >= end {
             break;
         }
-        stream.write_all(&requests[usize::from(n % ALERT_EVERY == 0)]).await?;
-        let status = read_answer(&mut stream, &mut buffer).await?;
+        let status = connection.send(&requests[usize::from(n as u64 % ALERT_EVERY == 0)]).await?;
         if started < begin {
             continue;
         }
@@ -107,28 +99,4 @@ async fn send(
         }
     }
     Ok(tally)
-}
-
-/// Reads one answer whole; its status.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<u16> {
-    buffer.clear();
-    loop {
-        if stream.read_buf(buffer).await? == 0 {
-            bail!("the server closed the connection");
-        }
-        let mut headers = [httparse::EMPTY_HEADER; 32];
-        let mut answer = httparse::Response::new(&mut headers);
-        if let httparse::Status::Complete(head) = answer.parse(buffer)? {
-            let length = answer.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
-            let length: usize =
-                std::str::from_utf8(length.context("an answer without a length")?.value)?.parse()?;
-            let status = answer.code.context("an answer without a status")?;
-            if buffer.len() >= head + length {
-                return Ok(status);
-            }
-        }
-        if buffer.len() > MAX_ANSWER_BYTES {
-            bail!("an answer that doesn't end");
-        }
-    }
 }

@@ -1,47 +1,90 @@
 //! The side-by-side benchmark: Watchpost next to what the same machine can do at most, measured in one run.
 
 mod baseline;
+mod bulk;
+mod http;
+mod limits;
 mod load;
+mod reading;
+mod report;
+mod sample;
 mod server;
+mod single;
+mod talk;
 
 use anyhow::{Result, bail};
-use load::{Figures, Load};
+use report::{Bulk, Reading, Report};
 use server::{Running, Target};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The same as the server's: the limit is to differ by what it doesn't do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const HELP: &str = "\
 cargo xtask bench [-- OPTIONS]
 
-  --seconds N        how long each measurement takes (default 5)
+  --seconds N        how long each measurement of single events takes (default 5)
   --connections A,B  connections of the single-event measurements (default 1,16,64,256)
-  --rounds N         how often everything is measured; the median counts (default 3)
+  --rounds N         how often writing is measured; the median counts (default 3)
+  --events N         events in one bulk request (default 400000)
+  --sizes A,B        numbers of stored events that reading is measured at (default 10000,1000000)
+  --full             reading at 10 million events, too
+  --only PART        single, bulk or reading
+  --json FILE        where the figures are written as JSON (default target/bench.json)
   --help             this text
 
-Prints a table of single-event POSTs with a JWT: on SQLite and on PostgreSQL, next to the same HTTP stack that checks
-the token, parses the event and answers without storing anything. The ratio is what counts; absolute figures depend on
-the machine, which the load generator shares.";
+Measures on SQLite and on PostgreSQL, each next to its limit in the same run: single-event POSTs next to the same HTTP
+stack that checks the token, parses the event and answers without storing anything; bulk requests next to bare prepared
+inserts and bare COPY of the same rows with the same indexes and durability; lists, searches and dashboards next to
+themselves at the smallest size. The ratios are what counts: absolute figures depend on the machine, which the load
+generator shares. Prints Markdown.";
 
 struct Options {
     seconds: u64,
     connections: Vec<usize>,
     rounds: usize,
+    events: u64,
+    sizes: Vec<u64>,
+    only: Option<String>,
+    json: PathBuf,
 }
 
 fn options() -> Result<Option<Options>> {
-    let mut options = Options { seconds: 5, connections: vec![1, 16, 64, 256], rounds: 3 };
+    let mut options = Options {
+        seconds: 5,
+        connections: vec![1, 16, 64, 256],
+        rounds: 3,
+        events: 400_000,
+        sizes: vec![10_000, 1_000_000],
+        only: None,
+        json: "target/bench.json".into(),
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} needs a value"));
         match argument.as_str() {
             "--seconds" => options.seconds = value()?.parse::<u64>()?.max(1),
             "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
+            "--events" => options.events = value()?.parse::<u64>()?.max(1),
             "--connections" => {
                 options.connections = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
+            "--sizes" => options.sizes = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--full" => options.sizes.push(10_000_000),
+            "--only" => options.only = Some(value()?),
+            "--json" => options.json = value()?.into(),
             "--help" | "-h" => return Ok(None),
             other => bail!("there is no option {other}; --help lists them"),
         }
     }
+    if let Some(only) = &options.only
+        && !["single", "bulk", "reading"].contains(&only.as_str())
+    {
+        bail!("--only takes single, bulk or reading, not {only}");
+    }
+    options.sizes.sort_unstable();
     Ok(Some(options))
 }
 
@@ -57,82 +100,78 @@ fn main() -> Result<()> {
     runtime.block_on(measure(&options))
 }
 
-/// One line of the table.
-struct Row {
-    connections: usize,
-    target: Target,
-    figures: Vec<Figures>,
-    memory_kib: u64,
-}
-
-impl Row {
-    /// The round in the middle, by requests a second.
-    fn median(&self) -> &Figures {
-        let mut sorted: Vec<&Figures> = self.figures.iter().collect();
-        sorted.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-        sorted[sorted.len() / 2]
-    }
-}
-
 async fn measure(options: &Options) -> Result<()> {
-    let mut running = Vec::new();
-    for target in Target::ALL {
-        eprintln!("starting: {}", target.name());
-        running.push(Running::start(target).await?);
+    let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
+    let mut report = Report::default();
+    if wanted("single") {
+        report.single = single::measure(&options.connections, options.rounds, options.seconds).await?;
     }
-    let mut rows: Vec<Row> = Vec::new();
-    for &connections in &options.connections {
-        for server in &running {
-            rows.push(Row { connections, target: server.target, figures: Vec::new(), memory_kib: 0 });
+    if wanted("bulk") {
+        report.bulk = measure_bulk(options).await?;
+    }
+    if wanted("reading") {
+        for target in [Target::Sqlite, Target::Postgres] {
+            measure_reading(target, &options.sizes, &mut report).await?;
         }
     }
-    let total = rows.len() * options.rounds;
-    let mut done = 0;
-    // Round by round rather than target by target: when the machine's speed drifts, it drifts for all of them.
-    for _ in 0..options.rounds {
-        for row in &mut rows {
-            done += 1;
-            eprintln!("[{done}/{total}] {} with {} connections", row.target.name(), row.connections);
-            let Some(server) = running.iter().find(|server| server.target == row.target) else { continue };
-            let load = Load {
-                address: server.address,
-                token: server.token.clone(),
-                connections: row.connections,
-                warm_up: Duration::from_millis(500),
-                duration: Duration::from_secs(options.seconds),
-            };
-            row.figures.push(load.run().await?);
-            row.memory_kib = row.memory_kib.max(server.memory_kib());
-        }
+    talk::progress("");
+    println!("{}", report.markdown());
+    if let Some(folder) = options.json.parent() {
+        std::fs::create_dir_all(folder)?;
     }
-    print_table(&rows);
-    let refused: u64 = rows.iter().flat_map(|row| &row.figures).map(|figures| figures.refused).sum();
+    std::fs::write(&options.json, serde_json::to_string_pretty(&report)?)?;
+    eprintln!("the figures are in {}, too", options.json.display());
+    let refused: u64 = report.single.iter().map(|row| row.refused).sum();
     if refused > 0 {
         bail!("{refused} requests were refused: the figures count for nothing");
     }
     Ok(())
 }
 
-fn print_table(rows: &[Row]) {
-    println!(
-        "| connections | target | requests/s | of the limit | p50 ms | p99 ms | max ms | refused | memory MiB |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for row in rows {
-        let limit =
-            rows.iter().find(|other| other.connections == row.connections && other.target == Target::Nothing);
-        let figures = row.median();
-        let ratio = limit.map_or(0.0, |limit| figures.per_second / limit.median().per_second);
-        let refused: u64 = row.figures.iter().map(|figures| figures.refused).sum();
-        println!(
-            "| {} | {} | {:.0} | {ratio:.2} | {:.2} | {:.2} | {:.2} | {refused} | {} |",
-            row.connections,
-            row.target.name(),
-            figures.per_second,
-            figures.p50_ms,
-            figures.p99_ms,
-            figures.max_ms,
-            row.memory_kib / 1024,
-        );
+/// One bulk request an engine and round, in turn with its limit.
+async fn measure_bulk(options: &Options) -> Result<Vec<Bulk>> {
+    let count = options.events;
+    let lines = bulk::body(0, count);
+    let mut all = Vec::new();
+    for target in [Target::Sqlite, Target::Postgres] {
+        let (mut own, mut limits, mut memory) = (Vec::new(), Vec::new(), 0);
+        for round in 1..=options.rounds {
+            talk::progress(&format!("bulk on {}, round {round} of {}", target.name(), options.rounds));
+            limits.push(match target {
+                Target::Postgres => limits::postgres(count).await?,
+                _ => limits::sqlite(count).await?,
+            });
+            let server = Running::start(target).await?;
+            own.push(bulk::send(&server, &lines, count).await?);
+            memory = memory.max(server.memory_kib());
+        }
+        let (per_second, limit) = (report::median(&mut own), report::median(&mut limits));
+        all.push(Bulk { target: target.name(), events: count, per_second, limit, memory_mib: memory / 1024 });
     }
+    Ok(all)
+}
+
+/// Lists and dashboards as a database grows, and how fast a server starts on it.
+async fn measure_reading(target: Target, sizes: &[u64], report: &mut Report) -> Result<()> {
+    let mut server = Running::start(target).await?;
+    let mut stored = 0;
+    for &size in sizes {
+        reading::grow(&server, stored, size).await?;
+        stored = size;
+        let times = reading::measure(&server, size).await?;
+        let memory_mib = server.memory_kib() / 1024;
+        let started = Instant::now();
+        server = server.restart().await?;
+        let start_ms = started.elapsed().as_secs_f64() * 1000.0;
+        let idle_mib = server.memory_kib() / 1024;
+        report.reading.push(Reading {
+            target: target.name(),
+            events: size,
+            times,
+            memory_mib,
+            start_ms,
+            idle_mib,
+        });
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,8 +38,9 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
     child: Child,
+    database: Option<String>,
     /// Deleted with it.
-    _folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 impl Drop for Running {
@@ -60,8 +62,16 @@ impl Running {
             let mut lines = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
             let mut line = || lines.next().context("the baseline didn't start")?.map_err(anyhow::Error::from);
             let (address, token) = (line()?.parse()?, line()?);
-            return Ok(Self { target, address, token, child, _folder: folder });
+            return Ok(Self { target, address, token, child, database: None, folder: Some(folder) });
         }
+        let database = match target {
+            Target::Postgres => Some(make_database("bench").await?),
+            _ => None,
+        };
+        Self::launch(target, folder, database).await
+    }
+
+    async fn launch(target: Target, folder: TempDir, database: Option<String>) -> Result<Self> {
         let binary = std::env::var_os("WATCHPOST_BIN").context("run `cargo xtask bench`")?;
         let mut command = Command::new(binary);
         command
@@ -71,8 +81,8 @@ impl Running {
             .env("WATCHPOST_THROTTLE", "off")
             .env("WATCHPOST_LOG", "warn")
             .stderr(Stdio::piped());
-        if target == Target::Postgres {
-            command.env("DATABASE_URL", make_database().await?);
+        if let Some(database) = &database {
+            command.env("DATABASE_URL", database);
         }
         let mut child = command.spawn()?;
         let lines = BufReader::new(child.stderr.take().context("its output is piped")?).lines();
@@ -80,7 +90,15 @@ impl Running {
             lines.map_while(Result::ok).find_map(|l| Some(l.split_once("is ready: http://")?.1.to_owned()));
         let address = ready.context("the server didn't start")?.trim().parse()?;
         let token = log_in(address).await?;
-        Ok(Self { target, address, token, child, _folder: folder })
+        Ok(Self { target, address, token, child, database, folder: Some(folder) })
+    }
+
+    /// Stops the server and starts another on its data.
+    pub(crate) async fn restart(mut self) -> Result<Self> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let folder = self.folder.take().context("a server has a folder")?;
+        Self::launch(self.target, folder, self.database.take()).await
     }
 
     /// What it holds in memory now.
@@ -91,13 +109,16 @@ impl Running {
     }
 }
 
-async fn make_database() -> Result<String> {
+/// A database of one's own.
+pub(crate) async fn make_database(name: &str) -> Result<String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("{name}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let base = std::env::var("WATCHPOST_TEST_POSTGRES").context("run `cargo xtask bench`")?;
     let (client, connection) =
         tokio_postgres::connect(&format!("{base}/postgres"), tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
-    client.batch_execute("CREATE DATABASE bench").await?;
-    Ok(format!("{base}/bench"))
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+    Ok(format!("{base}/{name}"))
 }
 
 async fn log_in(address: SocketAddr) -> Result<String> {

@@ -12,14 +12,21 @@ pub const MAX_TERMS: usize = 4_000;
 pub const MAX_WORDS: usize = 20;
 
 fn cuts(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || "\"'`()[]{}<>,;|=!?*“”„‘’«»".contains(c)
+    match c {
+        'a'..='z' | '0'..='9' | 'A'..='Z' | '.' | '-' | '_' | ':' | '/' => false,
+        '"' | '\'' | '`' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | ',' | ';' | '|' | '=' | '!'
+        | '?' | '*' => true,
+        _ if c.is_ascii() => c.is_ascii_whitespace() || c.is_ascii_control(),
+        '“' | '”' | '„' | '‘' | '’' | '«' | '»' => true,
+        _ => c.is_whitespace() || c.is_control(),
+    }
 }
 
 /// The signs of ASCII that a term may hold beside letters and digits.
 pub const INSIDE_TERMS: &str = "#$%&+-./:=@\\^_~";
 
 fn inner_cuts(c: char) -> bool {
-    "/\\:@%&+#~^$".contains(c)
+    matches!(c, '/' | '\\' | ':' | '@' | '%' | '&' | '+' | '#' | '~' | '^' | '$')
 }
 
 fn trimmed(piece: &str) -> &str {

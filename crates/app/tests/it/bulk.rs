@@ -1,7 +1,7 @@
 //! Many events in one body, whatever they are packed in, and the same again under a key.
 
 use crate::on_both_engines;
-use crate::server::{Answer, Client, Engine, Server};
+use crate::server::{Answer, Client, Server};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-fn the_good_are_stored_although_others_are_bad(server: Server) {
+fn the_good_are_stored_although_others_are_bad(server: &Server) {
     let admin = server.admin();
     let text = [
         line(1, "LOW"),
@@ -93,7 +93,7 @@ fn the_good_are_stored_although_others_are_bad(server: Server) {
     assert_eq!((stopped.status, lines(&stopped).len()), (400, 10_002), "more of the same isn't read");
 }
 
-fn packed_bodies_are_unpacked(server: Server) {
+fn packed_bodies_are_unpacked(server: &Server) {
     let admin = server.admin();
     let body: String = (0..3_000).map(|n| line(n, "LOW")).collect();
     let zstd = zstd::encode_all(body.as_bytes(), 3).unwrap();
@@ -132,7 +132,7 @@ fn packed_bodies_are_unpacked(server: Server) {
 }
 
 /// What unpacks to a thousand times its size, in every way it can be sent.
-fn bombs_are_refused_and_memory_stays_flat(server: Server) {
+fn bombs_are_refused_and_memory_stays_flat(server: &Server) {
     let admin = server.admin();
     admin.event("LOW", "warm");
     let zeros = vec![b' '; 64 << 20];
@@ -162,7 +162,7 @@ fn bombs_are_refused_and_memory_stays_flat(server: Server) {
     assert_eq!(count(&admin, "events"), 1);
 }
 
-fn all_or_nothing(server: Server) {
+fn all_or_nothing(server: &Server) {
     let admin = server.admin();
     let path = "/api/v1/events/?atomic=true";
     let good: String = (0..2_500).map(|n| line(n, "HIGH")).collect();
@@ -180,7 +180,7 @@ fn all_or_nothing(server: Server) {
     assert_eq!((count(&admin, "events"), count(&admin, "alerts")), (2_500, 2_500));
 }
 
-fn the_same_key_stores_nothing_twice(server: Server) {
+fn the_same_key_stores_nothing_twice(server: &Server) {
     let keyed = |key: &str| server.admin().with("idempotency-key", key);
     let one = json!({"source_name": "fw", "event_type": "scan", "severity": "HIGH", "description": "once"})
         .to_string();
@@ -225,7 +225,7 @@ fn the_same_key_stores_nothing_twice(server: Server) {
     assert_eq!(count(&admin, "events"), before.0 + 1);
 }
 
-fn a_body_that_was_cut_off_goes_on_under_its_key(server: Server) {
+fn a_body_that_was_cut_off_goes_on_under_its_key(server: &Server) {
     let admin = server.admin();
     let body: String = (0..5_000).map(|n| line(n, "HIGH")).collect();
     let (path, token) = ("/api/v1/events/", admin.headers[0].1.clone());
@@ -237,12 +237,17 @@ fn a_body_that_was_cut_off_goes_on_under_its_key(server: Server) {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&body.as_bytes()[..body.len() / 2]).unwrap();
-    while count(&admin, "events") < 2_000 {}
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while count(&admin, "events") < 2_000 {
+        assert!(std::time::Instant::now() < deadline, "what came is not stored");
+    }
     drop(stream);
     let retry = || server.admin().with("idempotency-key", "k").send("POST", path, LINES, body.as_bytes());
     // Until the server has noticed that the first one is gone.
     let mut answer = retry();
     while answer.status == 409 {
+        assert_eq!(answer.json()["code"], "in_progress");
+        assert!(std::time::Instant::now() < deadline, "the first one is never given up");
         answer = retry();
     }
     assert_eq!(
@@ -255,7 +260,7 @@ fn a_body_that_was_cut_off_goes_on_under_its_key(server: Server) {
     assert_eq!(retry().text, answer.text);
 }
 
-fn a_body_of_any_length_is_streamed(server: Server) {
+fn a_body_of_any_length_is_streamed(server: &Server) {
     let admin = server.admin();
     admin.event("LOW", "warm");
     let long = "x".repeat(2_000);
@@ -284,7 +289,7 @@ fn a_body_of_any_length_is_streamed(server: Server) {
     assert!(most < before + (60 << 10), "{before} KiB before, {most} at most");
 }
 
-fn optional_fields_come_back_as_they_were_sent(server: Server) {
+fn optional_fields_come_back_as_they_were_sent(server: &Server) {
     let admin = server.admin();
     let sent = json!({
         "source_name": "fw", "event_type": "scan", "severity": "HIGH", "description": "x",

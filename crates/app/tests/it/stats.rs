@@ -1,7 +1,7 @@
 //! What a dashboard asks for.
 
 use crate::on_both_engines;
-use crate::server::{Engine, Server};
+use crate::server::Server;
 use serde_json::{Value, json};
 
 on_both_engines!(a_dashboard_sees_what_happened, wrong_questions_are_named);
@@ -10,12 +10,12 @@ fn sum(buckets: &Value, value: &str) -> i64 {
     buckets.as_array().unwrap().iter().filter_map(|bucket| bucket["counts"][value].as_i64()).sum()
 }
 
-fn a_dashboard_sees_what_happened(server: Server) {
+fn a_dashboard_sees_what_happened(server: &Server) {
     let admin = server.admin();
     for n in 0..12 {
         let body = json!({
             "source_name": (if n < 9 { "loud" } else { "quiet" }), "event_type": format!("type-{}", n % 4),
-            "severity": ["LOW", "HIGH", "CRITICAL"][n % 3], "description": "x"
+            "severity": (["LOW", "HIGH", "CRITICAL"][n % 3]), "description": "x"
         });
         let made = admin.post_json("/api/v1/events/", &body.to_string()).expect(201);
         if n == 1 {
@@ -52,7 +52,7 @@ fn a_dashboard_sees_what_happened(server: Server) {
     assert_eq!((&long_ago["top_sources"], &long_ago["reactions"]["resolve"]), (&json!([]), &Value::Null));
 }
 
-fn wrong_questions_are_named(server: Server) {
+fn wrong_questions_are_named(server: &Server) {
     let admin = server.admin();
     for (query, field) in [
         ("events?by=colour", "by"),

@@ -91,8 +91,12 @@ impl Bulk {
             Some(Stop::Refuse(error)) => return Err(error),
             Some(Stop::Because(error)) if self.atomic => return Err(error),
             Some(Stop::Because(error)) => {
-                // What was read before is good, but it isn't the end of the body.
-                self.flush(false).await?;
+                // What was read before is good, but it isn't the end of the body. Under a key the piece would not be
+                // the one that comes when the whole body does.
+                match self.keyed {
+                    None => self.flush(false).await?,
+                    Some(_) => self.give_up(),
+                }
                 self.report.stopped.get_or_insert(error);
             }
         }
@@ -160,6 +164,13 @@ impl Bulk {
         if let Some(keyed) = &mut self.keyed {
             keyed.update(bytes);
         }
+    }
+
+    /// Leaves the piece that is being filled: the rest begins before it.
+    fn give_up(&mut self) {
+        (self.count, self.bytes) = (0, 0);
+        self.good.clear();
+        self.refused.clear();
     }
 
     /// Sends the piece on its way.
