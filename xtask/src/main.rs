@@ -75,7 +75,8 @@ fn test(arguments: &[OsString]) -> Result<()> {
     let tools = tools::find_or_install()?;
     let cluster = Cluster::start(&tools.postgres)?;
     let mut command = cargo();
-    command.args(["test", "--workspace"]).args(arguments);
+    // With the points where tests end the process, and the mistakes they have to notice.
+    command.args(["test", "--workspace", "--features", "watchpost/faults"]).args(arguments);
     command
         .env("WATCHPOST_TEST_POSTGRES", cluster.url())
         .env("WATCHPOST_TEST_CHROMIUM", &tools.chromium)

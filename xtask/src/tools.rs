@@ -34,9 +34,11 @@ const CHROMIUM: Need = Need {
 const CHROMEDRIVER: Need =
     Need { what: "ChromeDriver", package: "chromium-driver", find: || on_path(&["chromedriver"]) };
 
+const STRACE: Need = Need { what: "strace", package: "strace", find: || on_path(&["strace"]) };
+
 /// All tools, installed if need be.
 pub(crate) fn find_or_install() -> Result<Tools> {
-    let [postgres, chromium, chromedriver] = provide([POSTGRES, CHROMIUM, CHROMEDRIVER])?;
+    let [postgres, chromium, chromedriver, _] = provide([POSTGRES, CHROMIUM, CHROMEDRIVER, STRACE])?;
     Ok(Tools { postgres, chromium, chromedriver })
 }
 

@@ -57,7 +57,8 @@ pub(crate) async fn grow(server: &Running, from: u64, to: u64) -> Result<()> {
         let metrics = connection.get("/metrics", &server.token).await?;
         let indexed = metrics.lines().find_map(|line| line.strip_prefix("watchpost_search_indexed_total "));
         let indexed: f64 = indexed.context("no count of what was indexed")?.trim().parse()?;
-        let wanted = to + to / crate::sample::ALERT_EVERY;
+        // Counted since the server was started, which it was at the last size.
+        let wanted = to - from + (to - from) / crate::sample::ALERT_EVERY;
         talk::progress(&format!("{}: {indexed} of {wanted} made searchable", server.target.name()));
         if indexed as u64 >= wanted {
             return Ok(());

@@ -323,12 +323,13 @@ impl Target {
 /// one transaction it did all of it.
 async fn write_for_certain(
     db: &Db,
-    first: impl Future<Output = Result<(), StoreError>>,
+    first: impl Future<Output = Result<(), StoreError>> + Send + 'static,
     batch: &Arc<Batch>,
 ) -> Result<(), Refused> {
     let started = Instant::now();
     let mut in_doubt = false;
     if faults::mutant("ack_before_commit") {
+        tokio::spawn(first);
         return Ok(());
     }
     let mut outcome = first.await;

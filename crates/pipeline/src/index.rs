@@ -11,7 +11,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After something went wrong.
 const PAUSE: Duration = Duration::from_secs(1);
 /// While events keep coming, indexing rests so many times as long as it worked: storing comes first.
-const REST: u32 = 6;
+const REST: u32 = 9;
 /// And at least so long: many small rounds cost more than a large one.
 const BREATH: Duration = Duration::from_millis(50);
 

@@ -1,23 +1,23 @@
 //! Places where a test may end the process, and mistakes it may have it make. Only with the feature `faults`, which
 //! no released binary has: otherwise these are nothing.
 
-/// Ends the process here, as a power failure would, if `WATCHPOST_FAULT` names this point: `NAME`, or `NAME:N` for
+/// Ends the process here, as a power failure would, if `FAULT_POINT` names this point: `NAME`, or `NAME:N` for
 /// the Nth time it is passed.
 #[cfg(feature = "faults")]
 pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static PASSED: AtomicU64 = AtomicU64::new(0);
-    let Ok(wanted) = std::env::var("WATCHPOST_FAULT") else { return };
+    let Ok(wanted) = std::env::var("FAULT_POINT") else { return };
     let (wanted, nth) = wanted.split_once(':').unwrap_or((&wanted, "1"));
     if wanted == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == nth.parse().unwrap_or(1) {
         std::process::abort();
     }
 }
 
-/// Whether `WATCHPOST_MUTANT` asks for this mistake, which a test has to notice.
+/// Whether `FAULT_MUTANT` asks for this mistake, which a test has to notice.
 #[cfg(feature = "faults")]
 pub fn mutant(name: &str) -> bool {
-    std::env::var("WATCHPOST_MUTANT").is_ok_and(|wanted| wanted == name)
+    std::env::var("FAULT_MUTANT").is_ok_and(|wanted| wanted == name)
 }
 
 /// Nothing, without the feature.

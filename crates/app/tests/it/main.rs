@@ -11,6 +11,7 @@ mod console;
 mod contract;
 mod documentation;
 mod durability;
+mod ledger;
 mod login;
 mod net;
 mod server;

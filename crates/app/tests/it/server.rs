@@ -51,6 +51,19 @@ impl Database {
     }
 }
 
+impl Database {
+    /// The number that a query gives.
+    pub(crate) fn count(&self, query: &str) -> i64 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, connection) =
+                tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.query_one(query, &[]).await.unwrap().get(0)
+        })
+    }
+}
+
 fn execute(url: &str, statements: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -119,9 +132,24 @@ impl Server {
         child.wait().unwrap().code()
     }
 
+    /// The number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait(&self) {
+        self.child.lock().unwrap().wait().unwrap();
+    }
+
+    /// Starts without further settings from now on.
+    pub(crate) fn forget_extra(&mut self) {
+        self.extra.clear();
+    }
+
     /// What the process holds in memory now.
     pub(crate) fn memory_kib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let path = format!("/proc/{}/status", self.process());
         let status = std::fs::read_to_string(path).unwrap();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         resident.trim().trim_end_matches(" kB").parse().unwrap()

@@ -25,11 +25,11 @@ impl Engine {
     /// How many batches of events may be on their way to the disk at once.
     ///
     /// SQLite has one writer: a second batch is only made while the first is written. PostgreSQL writes side by
-    /// side, and one sync of its log serves all that commit together.
+    /// side; with more than two the batches only get smaller, and each costs it the same work.
     pub const fn batches_in_flight(self) -> usize {
         match self {
             Self::Sqlite => 2,
-            Self::Postgres => 4,
+            Self::Postgres => 2,
         }
     }
 
@@ -38,7 +38,7 @@ impl Engine {
     pub const fn worth_another_batch(self) -> usize {
         match self {
             Self::Sqlite => 2_048,
-            Self::Postgres => 1,
+            Self::Postgres => 16,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::dialect::Engine;
 use super::pool::{Connection, Loan, Pool, PostgresOptions, with_causes};
 use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
-use crate::{StoreError, faults};
+use crate::StoreError;
 use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -215,14 +215,14 @@ async fn write_at_once(pool: &Pool, batch: &Batch) -> Result<(), StoreError> {
         join_all(batch.writes.iter().zip(&statements).map(|(write, (prepared, values))| async move {
             let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
             let done = client.execute(prepared, &values).await.map(drop);
-            faults::point(write.name());
+            batch.point(write.name());
             done
         }));
-    faults::point("commit.before");
+    batch.point("commit.before");
     // Polled in this order, they are sent in this order.
     let (begun, inserted, committed) =
         tokio::join!(biased; client.batch_execute("BEGIN"), inserts, client.batch_execute("COMMIT"));
-    faults::point("commit.after");
+    batch.point("commit.after");
     let refusal = begun.err().into_iter().chain(inserted.into_iter().filter_map(Result::err)).next();
     let error = match (refusal, committed) {
         (None, Ok(())) if connection.take_doubt() => {

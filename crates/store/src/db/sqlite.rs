@@ -338,11 +338,11 @@ fn run_batch(writer: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
             }
             Write::Bulk(bulk) => insert_rows(&transaction, bulk)?,
         }
-        faults::point(write.name());
+        batch.point(write.name());
     }
-    faults::point("commit.before");
+    batch.point("commit.before");
     transaction.commit()?;
-    faults::point("commit.after");
+    batch.point("commit.after");
     Ok(())
 }
 

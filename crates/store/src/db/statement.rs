@@ -230,6 +230,14 @@ impl Batch {
         self.writes.push(Write::Statement(Statement { sql, params, expect: Expect::One }));
     }
 
+    /// Where tests may end the process while a batch of events is written; nothing for other batches.
+    pub(crate) fn point(&self, name: &str) {
+        let events = |write: &Write| write.name() == "events";
+        if cfg!(feature = "faults") && self.writes.iter().any(events) {
+            crate::faults::point(name);
+        }
+    }
+
     /// Whether nothing in it has to be looked at before the commit.
     pub(crate) fn is_unconditional(&self) -> bool {
         self.writes.iter().all(|write| match write {
