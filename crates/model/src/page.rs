@@ -10,6 +10,8 @@ pub const MAX_PAGE_SIZE: u32 = 100;
 /// Counts that no counter keeps are exact up to here and said to be "at least" beyond: counting costs time, and
 /// must not cost more of it when there is more to count.
 pub const MAX_COUNTED: i64 = 10_000;
+/// The same for what the search index finds, where counting a row means looking at it.
+pub const MAX_FOUND_COUNTED: i64 = 1_000;
 
 /// A place in a list: next to a row, named by what the list is sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

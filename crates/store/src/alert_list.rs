@@ -115,6 +115,12 @@ pub(crate) fn ranges_sql(
     let shared = all.clone();
     let mut params = all.params.clone();
     let mut parts = Vec::new();
+    // Only what the list is sorted by: all of it is in the index.
+    let (ranked, first) = match filter.order {
+        AlertOrder::CreatedAt => ("", String::new()),
+        AlertOrder::Severity => (", a.severity", format!("severity {direction}, ")),
+        AlertOrder::Status => (", a.status", format!("status {direction}, ")),
+    };
     for range in ranges(filter, severities) {
         // Without a place the rows of a range may have any rank: the order of the whole decides.
         let own = range.place.map(|(status, severity)| rank(filter.order, status, severity));
@@ -142,30 +148,25 @@ pub(crate) fn ranges_sql(
         }
         let matching = clauses.sql();
         parts.push(format!(
-            "SELECT * FROM (SELECT a.* FROM alerts a{matching} ORDER BY a.created_at {direction}, a.id {direction} LIMIT ?{reach}) r{}",
+            "SELECT * FROM (SELECT a.id, a.created_at{ranked} FROM alerts a{matching} ORDER BY a.created_at {direction}, a.id {direction} LIMIT ?{reach}) r{}",
             parts.len()
         ));
         params = clauses.params;
     }
     if parts.is_empty() {
         parts.push(format!(
-            "SELECT * FROM (SELECT a.* FROM alerts a{} LIMIT ?{reach}) r0 WHERE 1 = 0",
+            "SELECT * FROM (SELECT a.id, a.created_at{ranked} FROM alerts a{} LIMIT ?{reach}) r0 WHERE 1 = 0",
             shared.sql()
         ));
     }
-    let first = match filter.order {
-        AlertOrder::CreatedAt => String::new(),
-        AlertOrder::Severity => format!("severity {direction}, "),
-        AlertOrder::Status => format!("status {direction}, "),
-    };
     params.push(start.rows.into());
     params.push(start.skip.into());
     let (limit, offset) = (params.len() - 1, params.len());
     let (columns, parts) = (alert_columns(), parts.join(" UNION ALL "));
     let own = if first.is_empty() { String::new() } else { format!("a.{first}") };
     let sql = format!(
-        "SELECT {columns} FROM (SELECT * FROM ({parts}) u ORDER BY {first}created_at {direction}, id {direction} LIMIT ?{limit} OFFSET ?{offset}) a
-         JOIN events e ON e.id = a.event_id ORDER BY {own}a.created_at {direction}, a.id {direction}"
+        "SELECT {columns} FROM (SELECT * FROM ({parts}) u ORDER BY {first}created_at {direction}, id {direction} LIMIT ?{limit} OFFSET ?{offset}) p
+         JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id ORDER BY {own}a.created_at {direction}, a.id {direction}"
     );
     (sql, params)
 }
@@ -208,6 +209,9 @@ impl Db {
         if is_counted(filter) {
             return Ok(Count::Exact(self.alert_counts().await?.sum(&filter.statuses, severities)));
         }
+        if let Some(n) = self.count_by_name(filter, severities).await? {
+            return Ok(Count::Exact(n));
+        }
         let mut clauses = common(self, filter, severities);
         if filter.ids.is_empty() {
             clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
@@ -218,6 +222,29 @@ impl Db {
             }
         }
         self.bounded_count("alerts a", &clauses).await
+    }
+
+    /// The exact number of alerts from some sources, or of some types, if nothing else is asked for but a status and
+    /// a severity, and all names are counted.
+    async fn count_by_name(
+        &self,
+        filter: &AlertFilter,
+        severities: &[Severity],
+    ) -> Result<Option<i64>, StoreError> {
+        let mut fields = filter.about.fields.iter();
+        let (series, names) = match (fields.next(), fields.next()) {
+            (Some((Field::Source, names)), None) => (Series::AlertSource, names),
+            (Some((Field::Type, names)), None) => (Series::AlertType, names),
+            _ => return Ok(None),
+        };
+        if !filter.ids.is_empty() || !filter.about.span.is_unbounded() {
+            return Ok(None);
+        }
+        let places = places(filter, severities);
+        let mut names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        names.dedup();
+        self.alerts_by_name(series, &places, &names).await
     }
 
     /// Where a page begins that was asked for by its number: counts say in which minute, so that only the rows of

@@ -2,7 +2,7 @@
 
 use crate::db::{Batch, Cell, Row, Rows, Table};
 use crate::events::{EVENT_COLUMNS, event_at};
-use crate::rollups::Tally;
+use crate::rollups::{Names, Tally};
 use crate::{Db, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,7 +95,13 @@ impl Rows for AlertRows {
 }
 
 /// Adds alerts to the batch that stores their events.
-pub(crate) fn raise(batch: &mut Batch, tally: &mut Tally, events: Arc<Vec<Event>>, alerts: Vec<NewAlert>) {
+pub(crate) fn raise(
+    batch: &mut Batch,
+    tally: &mut Tally,
+    names: &mut Names,
+    events: Arc<Vec<Event>>,
+    alerts: Vec<NewAlert>,
+) {
     if alerts.is_empty() {
         return;
     }
@@ -108,7 +114,7 @@ pub(crate) fn raise(batch: &mut Batch, tally: &mut Tally, events: Arc<Vec<Event>
             continue;
         };
         let event = &events[place];
-        tally.alert(event.created_at, Status::Open, event.severity, 1);
+        tally.alert(event.created_at, (Status::Open, event.severity), names.of(event), 1);
         placed.push((alert, place));
     }
     batch.bulk(&ALERTS, AlertRows { events, alerts: placed });
@@ -163,7 +169,8 @@ impl Db {
             if from == to {
                 return Ok(Changed { alert, from });
             }
-            match self.write(Arc::new(status_change(&alert, to, actor, now))).await {
+            let names = self.names_of(&alert).await?;
+            match self.write(Arc::new(status_change(&alert, &names, to, actor, now))).await {
                 Ok(()) => {
                     let alert = Alert { version: alert.version + 1, ..moved(alert, to, now) };
                     return Ok(Changed { alert, from });
@@ -202,7 +209,7 @@ fn moved(alert: Alert, to: Status, now: Timestamp) -> Alert {
     }
 }
 
-fn status_change(alert: &Alert, to: Status, actor: &Actor, now: Timestamp) -> Batch {
+fn status_change(alert: &Alert, names: &[String; 2], to: Status, actor: &Actor, now: Timestamp) -> Batch {
     let (id, version) = (alert.id.get(), alert.version);
     let after = moved(alert.clone(), to, now);
     let mut batch = Batch::new();
@@ -229,8 +236,9 @@ fn status_change(alert: &Alert, to: Status, actor: &Actor, now: Timestamp) -> Ba
         ],
     );
     let mut tally = Tally::default();
-    tally.alert(alert.created_at, alert.status, alert.severity, -1);
-    tally.alert(alert.created_at, to, alert.severity, 1);
+    let names = [names[0].as_str(), names[1].as_str()];
+    tally.alert(alert.created_at, (alert.status, alert.severity), names, -1);
+    tally.alert(alert.created_at, (to, alert.severity), names, 1);
     tally.reaction(alert, to, now);
     tally.write(&mut batch, PEOPLE);
     batch

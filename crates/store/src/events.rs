@@ -91,7 +91,7 @@ pub fn ingest(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> B
         index::expect(&mut batch, Kind::Events, events.iter().map(|event| event.id.get()));
         index::expect(&mut batch, Kind::Alerts, alerts.iter().map(|alert| alert.id.get()));
     }
-    alerts::raise(&mut batch, &mut tally, events, alerts);
+    alerts::raise(&mut batch, &mut tally, names, events, alerts);
     once::remember(&mut batch, pieces);
     tally.write(&mut batch, lane);
     batch
@@ -103,7 +103,7 @@ pub fn ingest_apart(engine: Engine, stored: Ingest, names: &mut Names, lane: i64
     let Ingest { events, alerts, pieces } = stored;
     let mut second = Batch::new();
     let mut tally = Tally::default();
-    alerts::raise(&mut second, &mut tally, events.clone(), alerts);
+    alerts::raise(&mut second, &mut tally, names, events.clone(), alerts);
     tally.write(&mut second, lane);
     (ingest(engine, Ingest { events, alerts: Vec::new(), pieces }, names, lane), second)
 }

@@ -36,8 +36,9 @@ impl Kind {
     }
 }
 
-/// Texts in one shard: what the beginning of a common word costs grows with it.
-const SHARD_TEXTS: i64 = 500_000;
+/// Texts in one shard: what the beginning of a common word costs grows with it, and what a rare word costs with the
+/// number of shards.
+const SHARD_TEXTS: i64 = 100_000;
 /// The same, smaller where a suite wants many shards of few texts.
 pub(crate) static SHARD_LIMIT: AtomicI64 = AtomicI64::new(SHARD_TEXTS);
 /// Texts that are indexed in one transaction.
@@ -285,7 +286,14 @@ impl Db {
             "INSERT INTO search_shards (kind, number, from_id, texts) VALUES ({}, {number}, {from_id}, 0)",
             kind as i64
         );
-        self.index_script(vec![engine.index_table(&kind.table(number)), record]).await?;
+        let mut script = vec![engine.index_table(&kind.table(number)), record];
+        if engine == Engine::Postgres
+            && let Some(full) = before.last()
+        {
+            // It won't change any more: what the planner learns of it now stays true.
+            script.push(format!("ANALYZE {}", kind.table(full.number)));
+        }
+        self.index_script(script).await?;
         Ok(Shard { number, from_id, texts: 0 })
     }
 }

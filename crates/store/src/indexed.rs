@@ -6,7 +6,7 @@ use crate::index::{Kind, Shard, severity_term};
 use crate::{Db, StoreError};
 use watchpost_model::Severity;
 use watchpost_model::filter::About;
-use watchpost_model::page::{Count, MAX_COUNTED};
+use watchpost_model::page::{Count, MAX_FOUND_COUNTED};
 use watchpost_model::terms::{Word, field_term};
 
 /// A question to the index and what its answers are looked at for.
@@ -158,14 +158,14 @@ impl Db {
     /// How many rows an indexed list has, counted no further than is bearable.
     pub(crate) async fn indexed_count(&self, list: &Indexed) -> Result<Count, StoreError> {
         let shards = self.shards(list.kind).await?;
-        let mut left = MAX_COUNTED + 1;
+        let mut left = MAX_FOUND_COUNTED + 1;
         for step in list.steps(&shards, false) {
             let (from, clauses) = list.sources(&step, None);
             left -= self.count_up_to(&from, &clauses, left).await?;
             if left <= 0 {
-                return Ok(Count::AtLeast(MAX_COUNTED));
+                return Ok(Count::AtLeast(MAX_FOUND_COUNTED));
             }
         }
-        Ok(Count::Exact(MAX_COUNTED + 1 - left))
+        Ok(Count::Exact(MAX_FOUND_COUNTED + 1 - left))
     }
 }

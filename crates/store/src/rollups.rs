@@ -1,6 +1,7 @@
 //! How much of what there was when: counts by the minute, the hour, the day and for all time, kept in the
 //! transaction that changes what they count.
 
+use crate::clauses::Clauses;
 use crate::db::{Batch, Table, Value};
 use crate::{Db, StoreError};
 use std::collections::{BTreeMap, HashSet};
@@ -26,6 +27,20 @@ pub enum Series {
     AcknowledgeTotal = 7,
     /// As before, until they were resolved.
     ResolveTotal = 8,
+    /// Alerts by where they stand, how bad they are and their source, in small letters; for all time only.
+    AlertSource = 9,
+    /// As before, by their type.
+    AlertType = 10,
+}
+
+impl Series {
+    /// In which steps it is counted.
+    fn grains(self) -> &'static [i64] {
+        match self {
+            Self::AlertSource | Self::AlertType => &[ALL_TIME],
+            _ => &GRAINS,
+        }
+    }
 }
 
 /// Seconds of a bucket, from the finest on; 0 stands for all time.
@@ -60,6 +75,9 @@ static ROLLUPS: Table = Table {
 
 const FORGET_MINUTES: &str = "DELETE FROM rollups WHERE grain = 60 AND series = ?1 AND bucket < ?2";
 
+const HAS_COUNT: &str =
+    "SELECT n FROM rollups WHERE series = ?1 AND grain = 0 AND bucket = 0 AND value = ?2 LIMIT 1";
+
 const TOTALS: &str =
     "SELECT value, CAST(SUM(n) AS BIGINT) FROM rollups WHERE series = ?1 AND grain = 0 GROUP BY value";
 
@@ -87,6 +105,11 @@ impl Names {
             );
         }
         Ok(names)
+    }
+
+    /// The names that an event's source and type are counted under.
+    pub(crate) fn of<'a>(&mut self, event: &'a Event) -> [&'a str; 2] {
+        [Self::shown(&mut self.sources, &event.source_name), Self::shown(&mut self.types, &event.event_type)]
     }
 
     fn shown<'a>(set: &mut HashSet<String>, name: &'a str) -> &'a str {
@@ -119,8 +142,7 @@ impl Tally {
         for event in events {
             // Pages are found by these counts, so they go by the time that the id says.
             let minute = event_id_second(event.id).seconds().div_euclid(60) * 60;
-            let source = Names::shown(&mut names.sources, &event.source_name);
-            let kind = Names::shown(&mut names.types, &event.event_type);
+            let [source, kind] = names.of(event);
             *counts
                 .entry((minute, Series::EventSeverity, CODES[event.severity as usize - 1]))
                 .or_default() += 1;
@@ -132,8 +154,19 @@ impl Tally {
         }
     }
 
-    pub(crate) fn alert(&mut self, raised_at: Timestamp, status: Status, severity: Severity, n: i64) {
-        self.add(Series::Alerts, raised_at, &alert_value(status, severity), n);
+    /// So many alerts more (or fewer) of a status, from a source and of a type by the names they are counted under.
+    pub(crate) fn alert(
+        &mut self,
+        raised_at: Timestamp,
+        place: (Status, Severity),
+        names: [&str; 2],
+        n: i64,
+    ) {
+        let value = alert_value(place.0, place.1);
+        self.add(Series::Alerts, raised_at, &value, n);
+        for (series, name) in [Series::AlertSource, Series::AlertType].into_iter().zip(names) {
+            self.add(series, raised_at, &format!("{value}.{}", name.to_ascii_lowercase()), n);
+        }
     }
 
     /// What an alert's first acknowledgement or resolution says about how fast people are.
@@ -156,7 +189,7 @@ impl Tally {
     pub(crate) fn write(self, batch: &mut Batch, lane: i64) {
         let mut sums: BTreeMap<(Series, i64, i64, String), i64> = BTreeMap::new();
         for ((series, minute, value), n) in self.by_minute {
-            for grain in GRAINS {
+            for &grain in series.grains() {
                 let bucket = if grain == ALL_TIME { 0 } else { minute.div_euclid(grain) * grain };
                 *sums.entry((series, grain, bucket, value.clone())).or_default() += n;
             }
@@ -174,6 +207,48 @@ impl Db {
     pub(crate) async fn totals(&self, series: Series) -> Result<Vec<(String, i64)>, StoreError> {
         let rows = self.read(TOTALS, vec![(series as i64).into()]).await?;
         rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
+    }
+
+    /// The exact number of alerts in some places under some names, in small letters; nothing when there are names
+    /// that have no counts of their own.
+    pub(crate) async fn alerts_by_name(
+        &self,
+        series: Series,
+        places: &[(Status, Severity)],
+        names: &[String],
+    ) -> Result<Option<i64>, StoreError> {
+        let mut clauses = Clauses::new(self.engine());
+        clauses.with("series = {}", series as i64);
+        clauses.push("grain = 0 AND bucket = 0".into());
+        let wanted = names.iter().map(String::as_str).chain([OTHERS]);
+        let values = wanted.flat_map(|name| {
+            places.iter().map(move |(st, sev)| format!("{}.{name}", alert_value(*st, *sev)))
+        });
+        let values: Vec<_> = values.map(|value| format!("?{}", clauses.param(value))).collect();
+        clauses.push(format!("value IN ({})", values.join(", ")));
+        let matching = clauses.sql();
+        let rows = self.read(format!("SELECT value, n FROM rollups{matching}"), clauses.params).await?;
+        let mut sum = 0;
+        for row in rows {
+            if row.text(0)?.ends_with('.') {
+                return Ok(None);
+            }
+            sum += row.int(1)?;
+        }
+        Ok(Some(sum))
+    }
+
+    /// The names that an alert's source and type are counted under: as it was raised, so by what is there.
+    pub(crate) async fn names_of(&self, alert: &Alert) -> Result<[String; 2], StoreError> {
+        let mut names =
+            [alert.event.source_name.to_ascii_lowercase(), alert.event.event_type.to_ascii_lowercase()];
+        for (series, name) in [Series::AlertSource, Series::AlertType].into_iter().zip(&mut names) {
+            let value = format!("{}.{name}", alert_value(Status::Open, alert.severity));
+            if self.read_one(HAS_COUNT, vec![(series as i64).into(), value.into()]).await?.is_none() {
+                name.clear();
+            }
+        }
+        Ok(names)
     }
 
     /// Drops counts that are finer than anybody asks for by now.

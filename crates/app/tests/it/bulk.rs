@@ -135,23 +135,27 @@ fn packed_bodies_are_unpacked(server: &Server) {
 fn bombs_are_refused_and_memory_stays_flat(server: &Server) {
     let admin = server.admin();
     admin.event("LOW", "warm");
-    let zeros = vec![b' '; 64 << 20];
-    let before = server.memory_kib();
-    for (encoding, bomb) in [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(zeros.as_slice(), 3).unwrap())]
-    {
-        for kind in ["application/json", LINES] {
-            let answer = server.admin().with("content-encoding", encoding).send(
-                "POST",
-                "/api/v1/events/",
-                kind,
-                &bomb,
-            );
-            assert_eq!(answer.status, 413, "{encoding} {kind}: {}", answer.text);
+    let zeros = vec![b' '; 24 << 20];
+    // Logging in takes memory of its own.
+    let by_gzip = server.admin().with("content-encoding", "gzip");
+    let by_zstd = server.admin().with("content-encoding", "zstd");
+    let bombs = [(&by_gzip, gzip(&zeros)), (&by_zstd, zstd::encode_all(zeros.as_slice(), 3).unwrap())];
+    let mut before = 0;
+    for round in 0..4 {
+        for (client, bomb) in &bombs {
+            for kind in ["application/json", LINES] {
+                let answer = client.send("POST", "/api/v1/events/", kind, bomb);
+                assert_eq!(answer.status, 413, "{kind}: {}", answer.text);
+            }
+        }
+        // The first of each leaves the allocator with room that all others use again.
+        if round == 0 {
+            before = server.memory_kib();
+            assert!(before < 160 << 10, "{before} KiB");
         }
     }
     let nested = gzip(&gzip(&zeros));
-    let answer =
-        server.admin().with("content-encoding", "gzip").send("POST", "/api/v1/events/", LINES, &nested);
+    let answer = by_gzip.send("POST", "/api/v1/events/", LINES, &nested);
     assert_eq!(answer.status, 400, "unpacked once, it is no event");
     assert!(
         server.memory_kib() < before + (32 << 10),

@@ -14,8 +14,10 @@ mod durability;
 mod ledger;
 mod login;
 mod net;
+mod overload;
 mod server;
 mod settings;
+mod shapes;
 mod stats;
 mod throttle;
 

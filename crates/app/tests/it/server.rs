@@ -52,6 +52,29 @@ impl Database {
 }
 
 impl Database {
+    /// Runs statements on a connection of its own, which stays until the answer is called.
+    pub(crate) fn hold(&self, statements: &'static str) -> Box<dyn FnOnce()> {
+        let (url, (ready, begun), (done, wait)) =
+            (self.url(), std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let holder = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (client, connection) =
+                    tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.batch_execute(statements).await.unwrap();
+                ready.send(()).unwrap();
+                wait.recv().ok();
+            });
+        });
+        begun.recv().unwrap();
+        Box::new(move || {
+            drop(done);
+            holder.join().unwrap();
+        })
+    }
+
     /// The number that a query gives.
     pub(crate) fn count(&self, query: &str) -> i64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -130,6 +153,17 @@ impl Server {
         let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
         assert!(told.success());
         child.wait().unwrap().code()
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        if self.database.is_some() { Engine::Postgres } else { Engine::Sqlite }
+    }
+
+    /// Another client with the same credential.
+    pub(crate) fn sensor_like(&self, client: &Client<'_>) -> Client<'_> {
+        let mut other = self.anonymous();
+        other.headers = client.headers.clone();
+        other
     }
 
     /// The number of the process.

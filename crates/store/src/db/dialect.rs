@@ -100,7 +100,7 @@ impl Engine {
             ),
             Self::Postgres => format!(
                 "CREATE TABLE IF NOT EXISTS {name} (id BIGINT PRIMARY KEY, terms TSVECTOR NOT NULL);
-                 CREATE INDEX IF NOT EXISTS {name}_terms ON {name} USING GIN (terms);"
+                 CREATE INDEX IF NOT EXISTS {name}_terms ON {name} USING GIN (terms) WITH (fastupdate = off);"
             ),
         }
     }

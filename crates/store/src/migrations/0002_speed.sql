@@ -50,5 +50,7 @@ INSERT INTO rollups SELECT 4, 60, created_at / 60000000 * 60, CAST(status AS TEX
 INSERT INTO rollups SELECT series, 3600, bucket / 3600 * 3600, value, 0, CAST(SUM(n) AS BIGINT) FROM rollups WHERE grain = 60 GROUP BY 1, 3, 4;
 INSERT INTO rollups SELECT series, 86400, bucket / 86400 * 86400, value, 0, CAST(SUM(n) AS BIGINT) FROM rollups WHERE grain = 60 GROUP BY 1, 3, 4;
 INSERT INTO rollups SELECT series, 0, 0, value, 0, CAST(SUM(n) AS BIGINT) FROM rollups WHERE grain = 86400 GROUP BY 1, 4;
+INSERT INTO rollups SELECT 9, 0, 0, CAST(status AS TEXT) || '.' || CAST(severity AS TEXT) || '.' || {folded:source_name}, 0, COUNT(*) FROM alerts GROUP BY 4;
+INSERT INTO rollups SELECT 10, 0, 0, CAST(status AS TEXT) || '.' || CAST(severity AS TEXT) || '.' || {folded:event_type}, 0, COUNT(*) FROM alerts GROUP BY 4;
 DELETE FROM counters WHERE name <> 'access.changes';
 {search}
