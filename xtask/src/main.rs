@@ -19,6 +19,9 @@ cargo xtask COMMAND
   test [-- ARGS]      install or name what the tests need, then run all of them (ARGS go to cargo test)
   ci                  format, lints, documentation, licences, then all tests: what .ci/run does
   bench [-- ARGS]     build for release and run the side-by-side benchmark (ARGS go to it; --help lists them)
+  soak [--rounds N] [NAME…]
+                      run the tests of the write path with N rounds each (1000 unless told) and print their figures;
+                      names choose some: killed, every_point, clients_go_away, flood, stands_still, bombs, shape
   postgres [-- CMD]   run CMD with a throw-away PostgreSQL in WATCHPOST_TEST_POSTGRES
   docs [--check]      write the table of settings into docs/operations.md, or fail when it isn't current
   help                this text";
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Some("test") => test(&rest),
         Some("ci") => ci(),
         Some("bench") => bench(&rest),
+        Some("soak") => soak(&rest),
         Some("postgres") => postgres(&rest),
         Some("docs") => docs::settings(&root(), rest.iter().any(|argument| argument == "--check")),
         Some("" | "help" | "--help" | "-h") => {
@@ -104,6 +108,45 @@ fn ci() -> Result<()> {
     docs::settings(&root(), true)?;
     // Last, so that the summaries of the tests end the output.
     test(&["--no-fail-fast".into()])
+}
+
+/// What a soak consists of when nobody chooses.
+const SOAKED: [&str; 5] = ["durability", "overload", "shapes", "bombs", "same_key"];
+
+fn soak(arguments: &[OsString]) -> Result<()> {
+    let mut rounds = "1000".to_owned();
+    let mut names: Vec<OsString> = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--rounds" {
+            let given = arguments.next().and_then(|n| n.to_str()).unwrap_or_default();
+            let number: u32 = given.parse().context("--rounds takes a number")?;
+            rounds = number.to_string();
+        } else if argument.to_string_lossy().starts_with('-') {
+            bail!("there is no option {}; `cargo xtask help` lists them", argument.display());
+        } else {
+            names.push(argument.clone());
+        }
+    }
+    if names.is_empty() {
+        names.extend(SOAKED.map(OsString::from));
+    }
+    let tools = tools::find_or_install()?;
+    let cluster = Cluster::start(&tools.postgres)?;
+    let mut command = cargo();
+    command.args([
+        "test",
+        "-p",
+        "watchpost",
+        "--test",
+        "it",
+        "--features",
+        "watchpost/faults",
+        "--",
+        "--nocapture",
+    ]);
+    command.args(names).env("WATCHPOST_TEST_ROUNDS", rounds).env("WATCHPOST_TEST_POSTGRES", cluster.url());
+    run(&mut command)
 }
 
 fn bench(arguments: &[OsString]) -> Result<()> {

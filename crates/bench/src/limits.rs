@@ -70,7 +70,7 @@ fn insert(connection: &mut rusqlite::Connection, batch: &[Event]) -> Result<()> 
             &event.details.src_ip,
         ];
         events.execute(values)?;
-        if id as u64 % ALERT_EVERY == 0 {
+        if (id as u64).is_multiple_of(ALERT_EVERY) {
             let values: [&dyn ToSql; 5] = [&id, &event.source_name, &event.event_type, &severity, &at];
             alerts.execute(values)?;
         }
@@ -135,7 +135,7 @@ async fn copy_alerts(transaction: &tokio_postgres::Transaction<'_>, events: &[Ev
         Type::INT8,
     ];
     let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, &types));
-    for event in events.iter().filter(|event| event.id.get() as u64 % ALERT_EVERY == 0) {
+    for event in events.iter().filter(|event| (event.id.get() as u64).is_multiple_of(ALERT_EVERY)) {
         let (id, at, severity) = (event.id.get(), event.created_at.micros(), event.severity.code() as i16);
         let values: [&(dyn PgToSql + Sync); 10] = [
             &id,

@@ -88,7 +88,7 @@ async fn send(
         if started >= end {
             break;
         }
-        let status = connection.send(&requests[usize::from(n as u64 % ALERT_EVERY == 0)]).await?;
+        let status = connection.send(&requests[usize::from((n as u64).is_multiple_of(ALERT_EVERY))]).await?;
         if started < begin {
             continue;
         }

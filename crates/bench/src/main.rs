@@ -5,6 +5,7 @@ mod bulk;
 mod http;
 mod limits;
 mod load;
+mod overload;
 mod reading;
 mod report;
 mod sample;
@@ -31,13 +32,13 @@ cargo xtask bench [-- OPTIONS]
   --events N         events in one bulk request (default 400000)
   --sizes A,B        numbers of stored events that reading is measured at (default 10000,1000000)
   --full             reading at 10 million events, too
-  --only PART        single, bulk or reading
+  --only PART        single, bulk, overload or reading
   --json FILE        where the figures are written as JSON (default target/bench.json)
   --help             this text
 
 Measures on SQLite and on PostgreSQL, each next to its limit in the same run: single-event POSTs next to the same HTTP
 stack that checks the token, parses the event and answers without storing anything; bulk requests next to bare prepared
-inserts and bare COPY of the same rows with the same indexes and durability; lists, searches and dashboards next to
+inserts and bare COPY of the same rows with the same indexes and durability; a flood of clients next to a few; lists, searches and dashboards next to
 themselves at the smallest size. The ratios are what counts: absolute figures depend on the machine, which the load
 generator shares. Prints Markdown.";
 
@@ -80,9 +81,9 @@ fn options() -> Result<Option<Options>> {
         }
     }
     if let Some(only) = &options.only
-        && !["single", "bulk", "reading"].contains(&only.as_str())
+        && !["single", "bulk", "overload", "reading"].contains(&only.as_str())
     {
-        bail!("--only takes single, bulk or reading, not {only}");
+        bail!("--only takes single, bulk, overload or reading, not {only}");
     }
     options.sizes.sort_unstable();
     Ok(Some(options))
@@ -108,6 +109,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted("bulk") {
         report.bulk = measure_bulk(options).await?;
+    }
+    if wanted("overload") {
+        report.overload = overload::measure(options.seconds).await?;
     }
     if wanted("reading") {
         for target in [Target::Sqlite, Target::Postgres] {

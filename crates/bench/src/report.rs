@@ -9,7 +9,24 @@ use std::fmt::Write;
 pub(crate) struct Report {
     pub(crate) single: Vec<Single>,
     pub(crate) bulk: Vec<Bulk>,
+    pub(crate) overload: Vec<Overload>,
     pub(crate) reading: Vec<Reading>,
+}
+
+/// A flood of clients.
+#[derive(Serialize)]
+pub(crate) struct Overload {
+    pub(crate) target: &'static str,
+    /// Whether its memory was limited to 256 MiB.
+    pub(crate) caged: bool,
+    /// Accepted a second from as many clients as keep it busy.
+    pub(crate) peak: f64,
+    /// Accepted a second in the flood.
+    pub(crate) accepted: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+    pub(crate) refused: u64,
+    pub(crate) memory_mib: u64,
 }
 
 /// Single events with so many connections.
@@ -99,6 +116,22 @@ impl Report {
                 text,
                 "| {target} | {per_second:.0} | {limit:.0} | {:.2} | {memory_mib} |",
                 per_second / limit
+            )?;
+        }
+        if !self.overload.is_empty() {
+            writeln!(
+                text,
+                "\n| 1,000 clients at once | accepted/s | of the peak | p99 ms | max ms | refused | memory MiB | cage of 256 MiB |"
+            )?;
+            writeln!(text, "|---|---|---|---|---|---|---|---|")?;
+        }
+        for Overload { target, caged, peak, accepted, p99_ms, max_ms, refused, memory_mib } in &self.overload
+        {
+            let caged = if *caged { "yes" } else { "could not be made" };
+            writeln!(
+                text,
+                "| {target} | {accepted:.0} | {:.2} | {p99_ms:.1} | {max_ms:.1} | {refused} | {memory_mib} | {caged} |",
+                accepted / peak
             )?;
         }
         for target in ["SQLite", "PostgreSQL"] {

@@ -215,7 +215,7 @@ fn ten_thousand_clients_go_away(engine: Engine) {
                     let mut stream = server.connect();
                     let whole = scatter(worker * 1_000 + n);
                     // Some go away before everything is sent, most at some moment after.
-                    let sent = if whole % 5 == 0 { whole % request.len() } else { request.len() };
+                    let sent = if whole.is_multiple_of(5) { whole % request.len() } else { request.len() };
                     stream.write_all(&request.as_bytes()[..sent]).ok();
                     std::thread::sleep(std::time::Duration::from_micros((whole % 50_000) as u64 / 10));
                 }

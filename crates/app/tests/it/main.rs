@@ -1,5 +1,6 @@
 //! Drives the real binary over HTTP, on both engines.
 
+#![allow(clippy::print_stdout, reason = "figures for whoever asks for more rounds")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says where")]
 
 mod access;

@@ -188,8 +188,8 @@ impl Window {
         let since = span.since.unwrap_or(until.plus_seconds(-DEFAULT_SECONDS));
         let seconds = (until.seconds() - since.seconds()).max(0);
         let fitting = match seconds {
-            ..=21_600 => INTERVALS[0],
-            ..=1_209_600 => INTERVALS[1],
+            0..=21_600 => INTERVALS[0],
+            21_601..=1_209_600 => INTERVALS[1],
             _ => INTERVALS[2],
         };
         let (interval, grain) = match query.get(INTERVAL.name) {
