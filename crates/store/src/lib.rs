@@ -67,6 +67,15 @@ pub mod testing {
         crate::event_list::ranges_sql(db, filter, start(cursor)).0
     }
 
+    /// Brings a database only as far as an older Watchpost did.
+    pub async fn migrate_to(
+        db: &crate::Db,
+        step: i64,
+        now: watchpost_model::Timestamp,
+    ) -> Result<(), crate::StoreError> {
+        db.migrate_to(step, now).await.map(drop)
+    }
+
     /// Lets the search index begin a new shard after so few texts.
     pub fn small_shards(texts: i64) {
         crate::index::SHARD_LIMIT.store(texts, std::sync::atomic::Ordering::Relaxed);

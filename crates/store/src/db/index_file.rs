@@ -5,7 +5,7 @@ use super::dialect::Engine;
 use super::sqlite::{Unset, configure};
 use crate::StoreError;
 use crate::index::TABLES;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use std::path::{Path, PathBuf};
 
 /// Grows when the index is built differently: an older one is made anew.
@@ -25,6 +25,8 @@ pub(super) fn open(path: &Path, database: &Connection) -> Result<Connection, Sto
     match try_open(path).and_then(|index| Ok(fits(&index, database)?.then_some(index))) {
         Ok(Some(index)) => return Ok(index),
         Ok(None) => tracing::info!(path = %path.display(), "the search index is made anew"),
+        // Only what is spoilt is thrown away, not what another process holds for a moment.
+        Err(Unset::Sqlite(error)) if !is_spoilt(&error) => return Err(unavailable(path, &error)),
         Err(Unset::Sqlite(error)) => {
             tracing::warn!(%error, path = %path.display(), "the search index can't be used and is made anew");
         }
@@ -43,11 +45,19 @@ pub(super) fn open(path: &Path, database: &Connection) -> Result<Connection, Sto
         }
     }
     try_open(path).map_err(|error| match error {
-        Unset::Sqlite(error) => StoreError::Unavailable(format!("can't open {}: {error}", path.display())),
+        Unset::Sqlite(error) => unavailable(path, &error),
         Unset::Refused(pragma, ..) => {
             StoreError::Unfit(format!("SQLite did not take {pragma} for {}", path.display()))
         }
     })
+}
+
+fn is_spoilt(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+fn unavailable(path: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(format!("can't open {}: {error}", path.display()))
 }
 
 fn try_open(path: &Path) -> Result<Connection, Unset> {

@@ -81,7 +81,15 @@ impl Db {
 
     /// Applies what is missing and says what it did. Several nodes may do it at once.
     pub async fn migrate(&self, now: Timestamp) -> Result<Vec<Pending>, StoreError> {
-        let pending = self.pending_migrations().await?;
+        let pending = self.migrate_to(LATEST, now).await?;
+        self.build_indexes().await?;
+        Ok(pending)
+    }
+
+    /// Applies the steps that are missing up to one.
+    pub(crate) async fn migrate_to(&self, last: i64, now: Timestamp) -> Result<Vec<Pending>, StoreError> {
+        let mut pending = self.pending_migrations().await?;
+        pending.retain(|step| step.number <= last);
         for step in STEPS.iter().filter(|step| pending.iter().any(|p| p.number == step.number)) {
             let engine = self.engine();
             let record = format!(
@@ -99,7 +107,6 @@ impl Db {
             }
         }
         self.prepare_partitions(now).await?;
-        self.build_indexes().await?;
         Ok(pending)
     }
 }

@@ -102,6 +102,47 @@ async fn an_index_that_is_interrupted_goes_on(db: Db, place: Place) {
     again.close().await;
 }
 
+#[test]
+fn an_index_that_is_missing_spoilt_or_of_another_database_is_made_anew() {
+    crate::run(Place::sqlite(), |db, place| async move {
+        let watchpost_store::Location::Sqlite(path) = place.location.clone() else { panic!("it is SQLite") };
+        let index = path.with_file_name("watchpost-search.db");
+        store(
+            &db,
+            &[
+                event(1, Severity::High, "fw", "scan", "first"),
+                event(2, Severity::High, "fw", "scan", "second"),
+            ],
+        )
+        .await
+        .unwrap();
+        testing::index_all(&db).await.unwrap();
+        db.close().await;
+        // The index of a database that has more than this one: a backup was put back, say.
+        let ahead = Place::sqlite();
+        let watchpost_store::Location::Sqlite(other) = ahead.location.clone() else { panic!("it is SQLite") };
+        let ahead = ahead.open().await;
+        ahead.migrate(at(0)).await.unwrap();
+        store(&ahead, &[event(9, Severity::High, "fw", "scan", "first")]).await.unwrap();
+        testing::index_all(&ahead).await.unwrap();
+        ahead.close().await;
+        for spoil in [
+            None,
+            Some(b"no database ".repeat(500)),
+            Some(std::fs::read(other.with_file_name("watchpost-search.db")).unwrap()),
+        ] {
+            match spoil {
+                None => std::fs::remove_file(&index).unwrap(),
+                Some(bytes) => std::fs::write(&index, bytes).unwrap(),
+            }
+            let again = place.open().await;
+            testing::index_all(&again).await.unwrap();
+            assert_eq!((found(&again, "first").await, found(&again, "scan").await), (vec![1], vec![2, 1]));
+            again.close().await;
+        }
+    });
+}
+
 async fn ids_that_come_late_are_indexed(db: Db, _: Place) {
     testing::small_shards(2);
     for id in [10, 11, 12, 20, 21, 30] {

@@ -1,9 +1,19 @@
 //! Bringing a database up to date.
 
 use crate::{Place, at, on_both_engines};
-use watchpost_store::{Db, LATEST, StoreError};
+use watchpost_model::filter::{About, AlertFilter, EventFilter};
+use watchpost_model::id::event_id_floor;
+use watchpost_model::page::PageRequest;
+use watchpost_model::terms::Search;
+use watchpost_model::{Severity, Status};
+use watchpost_store::{Db, LATEST, StoreError, testing};
 
-on_both_engines!(twice_changes_nothing, several_nodes_at_once, altered_and_newer_databases_are_refused);
+on_both_engines!(
+    twice_changes_nothing,
+    several_nodes_at_once,
+    altered_and_newer_databases_are_refused,
+    what_an_older_watchpost_stored_is_counted_and_found,
+);
 
 async fn twice_changes_nothing(db: Db, _: Place) {
     assert!(db.pending_migrations().await.unwrap().is_empty());
@@ -35,4 +45,56 @@ async fn altered_and_newer_databases_are_refused(db: Db, _: Place) {
         .unwrap();
     let refused = db.migrate(at(1)).await;
     assert!(matches!(refused, Err(StoreError::Newer { found: 999, known: LATEST })), "{refused:?}");
+}
+
+/// Where PostgreSQL keeps the rows of the events' partitions: another place means that they were rewritten.
+async fn files_of_events(place: &Place) -> Vec<u32> {
+    let (client, connection) = tokio_postgres::connect(&place.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sql =
+        "SELECT relfilenode FROM pg_class WHERE relname LIKE 'events\\_%' AND relkind = 'r' ORDER BY relname";
+    client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+async fn what_an_older_watchpost_stored_is_counted_and_found(_: Db, place: Place) {
+    let old = if place.name.is_empty() { Place::sqlite() } else { Place::postgres() };
+    let db = old.open().await;
+    testing::migrate_to(&db, 1, at(0)).await.unwrap();
+    for n in 0..30 {
+        let (id, severity) = (event_id_floor(at(n * 1_000)).get(), n % 4 + 1);
+        let time = at(n * 1_000).micros();
+        testing::run(&db, &format!("INSERT INTO events (id, created_at, source_name, event_type, severity, description, user_id) VALUES ({id}, {time}, 'FW', 'scan', {severity}, 'number {n}', 1)")).await.unwrap();
+        if severity > 2 {
+            testing::run(&db, &format!("INSERT INTO alerts (id, event_id, rule, source_name, event_type, severity, status, created_at, updated_at, version) VALUES ({n}, {id}, 'r', 'FW', 'scan', {severity}, {}, {time}, {time}, 1)", n % 3 + 1)).await.unwrap();
+        }
+    }
+    let before = if place.name.is_empty() { Vec::new() } else { files_of_events(&old).await };
+    let mut pending: Vec<_> = db.migrate(at(0)).await.unwrap().iter().map(|step| step.number).collect();
+    pending.dedup();
+    assert_eq!(pending, (2..=LATEST).collect::<Vec<_>>());
+    if !place.name.is_empty() {
+        assert_eq!(files_of_events(&old).await, before, "no row was rewritten");
+    }
+    testing::index_all(&db).await.unwrap();
+    assert_eq!(db.event_count(&[]).await.unwrap(), 30);
+    assert_eq!(db.event_count(&[Severity::Low]).await.unwrap(), 8);
+    assert_eq!(db.alert_counts().await.unwrap().sum(&[Status::Open], &[]), 5);
+    let about = About { search: Some(Search::parse("number 17")), ..About::default() };
+    let found = db
+        .events(&EventFilter { about: about.clone(), ..EventFilter::default() }, PageRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(found.rows.len(), 1);
+    let by_source = About {
+        fields: [(watchpost_model::filter::Field::Source, vec!["fw".into()])].into(),
+        ..About::default()
+    };
+    let filter = AlertFilter { about: by_source, statuses: vec![Status::Open], ..AlertFilter::default() };
+    assert_eq!(db.alerts(&filter, PageRequest::default()).await.unwrap().count.number(), 5);
+    let deep = db.events(&EventFilter::default(), PageRequest::numbered(3, 10)).await.unwrap();
+    assert_eq!((deep.rows.len(), deep.rows[9].description.as_str()), (10, "number 0"));
+    db.close().await;
+    if !old.name.is_empty() {
+        crate::administer(&format!("DROP DATABASE {} WITH (FORCE)", old.name));
+    }
 }
