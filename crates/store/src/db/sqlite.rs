@@ -6,7 +6,7 @@ use super::index_file;
 use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
 use crate::{StoreError, faults};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
 use std::borrow::Cow;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -393,10 +393,22 @@ fn read_loop(reader: &mut Connection, queries: &Mutex<mpsc::Receiver<Query>>) {
             continue;
         }
         let result = limit_time(reader).and_then(|()| {
-            let mut prepared = reader.prepare_cached(&query.sql)?;
+            let mut prepared = prepare(reader, &query.sql)?;
             if query.prepare_only { Ok(Vec::new()) } else { collect_rows(&mut prepared, &query.params) }
         });
         drop(query.reply.send(result));
+    }
+}
+
+/// Prepares a statement. One that doesn't fit the tables as this reader knows them is tried again with the tables
+/// looked at anew: the writer may have changed them a moment ago.
+fn prepare<'a>(reader: &'a Connection, sql: &str) -> Result<CachedStatement<'a>, StoreError> {
+    match reader.prepare_cached(sql) {
+        Ok(prepared) => Ok(prepared),
+        Err(_) => {
+            reader.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(reader.prepare_cached(sql)?)
+        }
     }
 }
 
