@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use watchpost_detect::Finding;
 use watchpost_model::event::Origin;
 use watchpost_model::{AlertId, EventDraft, EventId, Invalid, NewEvent, Timestamp};
+use watchpost_store::faults;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -311,9 +312,11 @@ impl Intake {
         let before = self.load.queued.fetch_add(count, Ordering::AcqRel);
         let worth = self.load.worth_another.load(Ordering::Relaxed);
         let submission = Submission { events, origin, keyed, reply: Some(reply), since, room };
+        faults::point("enqueue.before");
         if self.sender.send(submission).is_err() {
             return Err(Refused::Unavailable);
         }
+        faults::point("enqueue.after");
         if before < worth && before + count >= worth {
             self.load.plenty.notify_one();
         }

@@ -10,7 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 
 /// Points of the write path where the process is ended, on both engines.
-const POINTS: [&str; 8] = [
+const POINTS: [&str; 11] = [
+    "enqueue.before",
+    "enqueue.after",
+    "begin",
     "events",
     "alerts",
     "rollups",

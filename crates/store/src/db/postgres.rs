@@ -195,6 +195,7 @@ async fn write_at_once(pool: &Pool, batch: &Batch) -> Result<(), StoreError> {
     let mut loan = pool.lend().await?;
     let connection = &mut loan.connection;
     connection.take_doubt();
+    batch.point("begin");
     let mut statements = Vec::with_capacity(batch.writes.len());
     for write in &batch.writes {
         let prepared = match write {

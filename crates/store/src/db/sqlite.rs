@@ -327,6 +327,7 @@ fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) -> Option<String> {
 
 fn run_batch(writer: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    batch.point("begin");
     for write in &batch.writes {
         match write {
             Write::Statement(statement) => {
