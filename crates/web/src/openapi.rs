@@ -37,6 +37,7 @@ pub(crate) struct Operation {
     answers: Vec<(u16, &'static str, Option<RefOr<Schema>>)>,
     schemas: Schemas,
     page: bool,
+    many: bool,
 }
 
 impl Operation {
@@ -52,6 +53,7 @@ impl Operation {
             answers: Vec::new(),
             schemas: Vec::new(),
             page: false,
+            many: false,
         }
     }
 
@@ -90,6 +92,11 @@ impl Operation {
 
     pub(crate) fn body(self, body: &'static [Field]) -> Self {
         Self { body, ..self }
+    }
+
+    /// The body may be many of what it describes, too, and come under a key.
+    pub(crate) fn or_many(self) -> Self {
+        Self { many: true, ..self }
     }
 
     /// What it answers with when it works.
@@ -207,15 +214,24 @@ fn operation(entry: &Entry) -> OperationBuilder {
     }
     if !said.body.is_empty() {
         let schema = body_schema(said.body);
-        let content = || ContentBuilder::new().schema(Some(schema.clone())).build();
-        let body = RequestBodyBuilder::new()
-            .content("application/json", content())
-            .content("application/x-www-form-urlencoded", content())
-            .required(Some(if said.body.iter().any(|f| f.required) {
-                Required::True
-            } else {
-                Required::False
-            }));
+        let content = |schema: RefOr<Schema>| ContentBuilder::new().schema(Some(schema)).build();
+        let mut body = RequestBodyBuilder::new()
+            .content("application/x-www-form-urlencoded", content(schema.clone().into()));
+        if said.many {
+            let list = ArrayBuilder::new().items(RefOr::T(schema.clone()));
+            let either = utoipa::openapi::OneOfBuilder::new().item(schema).item(list).build();
+            let lines = text().description(Some("One event as JSON on each line."));
+            body = body.content("application/json", content(Schema::OneOf(either).into()));
+            body = body.content("application/x-ndjson", content(Schema::from(lines).into()));
+            operation = headers_of_many().into_iter().fold(operation, OperationBuilder::parameter);
+        } else {
+            body = body.content("application/json", content(schema.into()));
+        }
+        let body = body.required(Some(if said.body.iter().any(|f| f.required) {
+            Required::True
+        } else {
+            Required::False
+        }));
         operation = operation.request_body(Some(body.build()));
     }
     if entry.action != Action::EnterAnonymously {
@@ -226,6 +242,18 @@ fn operation(entry: &Entry) -> OperationBuilder {
         }
     }
     with_answers(operation, entry)
+}
+
+/// What a request that hands in events may say about itself.
+fn headers_of_many() -> [ParameterBuilder; 2] {
+    let header = |name: &str, about: &str, schema: ObjectBuilder| {
+        let named = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+        named.required(Required::False).description(Some(about)).schema(Some(schema))
+    };
+    [
+        header("Idempotency-Key", "The same key and body again, within 72 hours, store nothing.", text()),
+        header("Content-Encoding", "How the body is packed.", text().enum_values(Some(["gzip", "zstd"]))),
+    ]
 }
 
 fn with_answers(mut operation: OperationBuilder, entry: &Entry) -> OperationBuilder {

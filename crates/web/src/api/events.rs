@@ -87,6 +87,7 @@ pub(crate) fn routes(routes: &mut Routes) {
             )
             .query(BULK)
             .body(BODY)
+            .or_many()
             .says(207, "Of many events some were stored; one line of JSON each says which")
             .says(409, "The Idempotency-Key came with another body, or its first request isn't done")
             .answers::<StoredEvent>(201, "The event is stored"),
