@@ -33,6 +33,7 @@ cargo xtask bench [-- OPTIONS]
   --sizes A,B        numbers of stored events that reading is measured at (default 10000,1000000)
   --full             reading at 10 million events, too
   --only PART        single, bulk, overload or reading
+  --engine NAME      reading on SQLite or PostgreSQL only
   --json FILE        where the figures are written as JSON (default target/bench.json)
   --help             this text
 
@@ -49,6 +50,7 @@ struct Options {
     events: u64,
     sizes: Vec<u64>,
     only: Option<String>,
+    engine: Option<String>,
     json: PathBuf,
 }
 
@@ -60,6 +62,7 @@ fn options() -> Result<Option<Options>> {
         events: 400_000,
         sizes: vec![10_000, 1_000_000],
         only: None,
+        engine: None,
         json: "target/bench.json".into(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -75,6 +78,7 @@ fn options() -> Result<Option<Options>> {
             "--sizes" => options.sizes = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--full" => options.sizes.push(10_000_000),
             "--only" => options.only = Some(value()?),
+            "--engine" => options.engine = Some(value()?),
             "--json" => options.json = value()?.into(),
             "--help" | "-h" => return Ok(None),
             other => bail!("there is no option {other}; --help lists them"),
@@ -115,21 +119,27 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted("reading") {
         for target in [Target::Sqlite, Target::Postgres] {
-            measure_reading(target, &options.sizes, &mut report).await?;
+            if options.engine.as_deref().is_none_or(|engine| engine.eq_ignore_ascii_case(target.name())) {
+                measure_reading(target, options, &mut report).await?;
+            }
         }
     }
     talk::progress("");
     println!("{}", report.markdown());
-    if let Some(folder) = options.json.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&options.json, serde_json::to_string_pretty(&report)?)?;
+    write_json(options, &report)?;
     eprintln!("the figures are in {}, too", options.json.display());
     let refused: u64 = report.single.iter().map(|row| row.refused).sum();
     if refused > 0 {
         bail!("{refused} requests were refused: the figures count for nothing");
     }
     Ok(())
+}
+
+fn write_json(options: &Options, report: &Report) -> Result<()> {
+    if let Some(folder) = options.json.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    Ok(std::fs::write(&options.json, serde_json::to_string_pretty(report)?)?)
 }
 
 /// One bulk request an engine and round, in turn with its limit.
@@ -156,13 +166,13 @@ async fn measure_bulk(options: &Options) -> Result<Vec<Bulk>> {
 }
 
 /// Lists and dashboards as a database grows, and how fast a server starts on it.
-async fn measure_reading(target: Target, sizes: &[u64], report: &mut Report) -> Result<()> {
+async fn measure_reading(target: Target, options: &Options, report: &mut Report) -> Result<()> {
     let mut server = Running::start(target).await?;
     let mut stored = 0;
-    for &size in sizes {
-        reading::grow(&server, stored, size).await?;
+    for &size in &options.sizes {
+        reading::grow(&mut server, stored, size).await?;
         stored = size;
-        let times = reading::measure(&server, size).await?;
+        let times = reading::measure(&mut server, size).await?;
         let memory_mib = server.memory_kib() / 1024;
         let started = Instant::now();
         server = server.restart().await?;
@@ -176,6 +186,8 @@ async fn measure_reading(target: Target, sizes: &[u64], report: &mut Report) -> 
             start_ms,
             idle_mib,
         });
+        // What takes long is kept as it comes.
+        write_json(options, report)?;
     }
     Ok(())
 }

@@ -44,9 +44,10 @@ pub(crate) struct Times {
 }
 
 /// Stores events until there are so many, and waits until they can be found.
-pub(crate) async fn grow(server: &Running, from: u64, to: u64) -> Result<()> {
+pub(crate) async fn grow(server: &mut Running, from: u64, to: u64) -> Result<()> {
     let mut stored = from;
     while stored < to {
+        server.log_in().await?;
         let count = LOAD_AT_ONCE.min(to - stored);
         bulk::send(server, &bulk::body(stored, count), count).await?;
         stored += count;
@@ -78,7 +79,9 @@ fn times(name: &str, micros: &Histogram<u64>) -> Times {
 }
 
 /// Asks every question on one connection, and follows `next` through a list.
-pub(crate) async fn measure(server: &Running, events: u64) -> Result<Vec<Times>> {
+pub(crate) async fn measure(server: &mut Running, events: u64) -> Result<Vec<Times>> {
+    // Loading may take longer than a token is good for.
+    server.log_in().await?;
     let mut connection = Connection::open(server.address).await?;
     let mut all = Vec::new();
     for (name, path) in QUESTIONS {

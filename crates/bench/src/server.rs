@@ -101,6 +101,12 @@ impl Running {
         Self::launch(self.target, folder, self.database.take()).await
     }
 
+    /// Gets a new token.
+    pub(crate) async fn log_in(&mut self) -> Result<()> {
+        self.token = log_in(self.address).await?;
+        Ok(())
+    }
+
     /// The number of its process.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()

@@ -7,7 +7,7 @@
 use crate::alerts::{alert_columns, alert_of};
 use crate::clauses::{Clauses, Start};
 use crate::db::Value;
-use crate::event_list::{empty, page_of, past_the_end};
+use crate::event_list::{empty, page_of, past_the_end, whole_list};
 use crate::index::Kind;
 use crate::indexed::{Indexed, question};
 use crate::rollups::{Series, alert_value};
@@ -300,9 +300,13 @@ impl Db {
         let Some(list) = self.indexed_alert_list(filter, severities).await? else {
             return Ok(empty(request));
         };
-        let count = self.indexed_count(&list).await?;
         let skip = if start.cursor.is_some() { 0 } else { request.offset() };
-        let rows = self.indexed_rows(&list, Start { skip, ..start }).await?;
+        let start = Start { skip, ..start };
+        let rows = self.indexed_rows(&list, start).await?;
+        let count = match whole_list(&rows, start) {
+            Some(count) => count,
+            None => self.indexed_count(&list).await?,
+        };
         page_of(rows, count, request, alert_of, |alert: &Alert| cursor(filter, alert, 0))
     }
 

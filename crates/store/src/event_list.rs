@@ -89,7 +89,7 @@ impl Db {
             },
         };
         let count = match &indexed {
-            Some(indexed) => self.indexed_event_count(filter, indexed).await?,
+            Some(_) => Count::Exact(0),
             None => self.plain_event_count(filter).await?,
         };
         let rows = i64::from(request.size) + 1;
@@ -107,11 +107,18 @@ impl Db {
             }
             (None, _) => Start { cursor: None, skip: request.offset(), rows },
         };
-        let rows = match &indexed {
-            Some(indexed) => self.indexed_rows(indexed, start).await?,
+        let (rows, count) = match &indexed {
+            Some(indexed) => {
+                let rows = self.indexed_rows(indexed, start).await?;
+                let count = match whole_list(&rows, start) {
+                    Some(count) => count,
+                    None => self.indexed_event_count(filter, indexed).await?,
+                };
+                (rows, count)
+            }
             None => {
                 let (sql, params) = ranges_sql(self, filter, start);
-                self.read(sql, params).await?
+                (self.read(sql, params).await?, count)
             }
         };
         page_of(rows, count, request, |row| event_at(row, 0), |event| cursor(event.id.get(), false))
@@ -159,6 +166,12 @@ fn is_counted(filter: &EventFilter) -> bool {
 
 fn cursor(id: i64, backwards: bool) -> Cursor {
     Cursor { backwards, rank: 0, time: 0, id }
+}
+
+/// The count of a list that fits on its first page: it needn't be counted.
+pub(crate) fn whole_list(rows: &[Row], start: Start) -> Option<Count> {
+    let whole = start.cursor.is_none() && start.skip == 0 && (rows.len() as i64) < start.rows;
+    whole.then_some(Count::Exact(rows.len() as i64))
 }
 
 /// A list that can't have rows.

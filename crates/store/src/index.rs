@@ -36,11 +36,8 @@ impl Kind {
     }
 }
 
-/// Texts in one shard: what the beginning of a common word costs grows with it, and what a rare word costs with the
-/// number of shards.
-const SHARD_TEXTS: i64 = 100_000;
-/// The same, smaller where a suite wants many shards of few texts.
-pub(crate) static SHARD_LIMIT: AtomicI64 = AtomicI64::new(SHARD_TEXTS);
+/// Texts in one shard, where a suite wants many shards of few texts; 0 leaves it to the engine.
+pub(crate) static SHARD_LIMIT: AtomicI64 = AtomicI64::new(0);
 /// Texts that are indexed in one transaction.
 pub const ROUND_TEXTS: i64 = 2_000;
 /// Ranges that one round takes from the queue of PostgreSQL.
@@ -251,10 +248,12 @@ impl Db {
     ) -> Result<Round, StoreError> {
         let count = texts.len();
         let mut shards = self.shards(kind).await?;
+        let limit = match SHARD_LIMIT.load(Ordering::Relaxed) {
+            0 => self.engine().shard_texts(),
+            limit => limit,
+        };
         if let Some((first, _)) = texts.first()
-            && shards.last().is_none_or(|newest| {
-                newest.texts >= SHARD_LIMIT.load(Ordering::Relaxed) && *first > newest.from_id
-            })
+            && shards.last().is_none_or(|newest| newest.texts >= limit && *first > newest.from_id)
         {
             shards.push(self.open_shard(kind, &shards, *first).await?);
         }

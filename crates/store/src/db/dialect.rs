@@ -33,6 +33,15 @@ impl Engine {
         }
     }
 
+    /// Texts in one shard of the search index. What the beginning of a common word costs grows with it, and what a
+    /// rare word costs with the number of shards: a question each, which costs more where it goes to a server.
+    pub(crate) const fn shard_texts(self) -> i64 {
+        match self {
+            Self::Sqlite => 100_000,
+            Self::Postgres => 250_000,
+        }
+    }
+
     /// How many events have to wait before another batch is begun beside one that is under way: on SQLite a batch
     /// that leaves early would only be smaller.
     pub const fn worth_another_batch(self) -> usize {

@@ -24,7 +24,7 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a vanished server is noticed although no answer says so.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements a connection keeps.
-const PREPARED: usize = 256;
+const PREPARED: usize = 512;
 /// The oldest server the SQL is tried on.
 const OLDEST_SERVER: i32 = 150_000;
 
