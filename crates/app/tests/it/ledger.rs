@@ -5,7 +5,7 @@
 //! refused isn't; of the rest each is there once or not at all, and sending it again under its key says which. Every
 //! event of HIGH or CRITICAL has its alert and no other has one, and all counts are those of the rows.
 
-use crate::server::{Client, Server};
+use crate::server::{Client, Engine, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -165,6 +165,10 @@ impl Ledger {
 
     /// Whether what is stored is what was said; then settles what nobody knows, and looks once more.
     pub(crate) fn check(&self, server: &Server) {
+        if server.engine() == Engine::Postgres {
+            // What a process had sent before it was ended is still carried out by the database.
+            server.database().wait_until_idle();
+        }
         self.compare(server);
         self.settle(server);
         self.compare(server);

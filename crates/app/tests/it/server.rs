@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ureq::http::{HeaderMap, Request};
 
@@ -84,6 +84,15 @@ impl Database {
             tokio::spawn(connection);
             client.query_one(query, &[]).await.unwrap().get(0)
         })
+    }
+
+    /// Waits until nobody is at work and no transaction is open; fails when one stays so.
+    pub(crate) fn wait_until_idle(&self) {
+        let busy = "SELECT COUNT(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid() AND datname = current_database()";
+        let late = Instant::now() + Duration::from_secs(30);
+        while self.count(busy) > 0 {
+            assert!(Instant::now() < late, "a transaction was left open");
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use watchpost_pipeline::{Detected, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Receipt, R
 const PIECE_EVENTS: usize = 1_000;
 /// Bytes in a piece.
 const PIECE_BYTES: usize = 1 << 20;
-/// Pieces of one body that wait for their commit while the next is read.
-const PIECES_IN_FLIGHT: usize = 4;
+/// Pieces of one body that wait for their commit while the next is read: as many as fill the batches on their way.
+const PIECES_IN_FLIGHT: usize = 8;
 /// After so many events that are refused the rest isn't read: it will hardly be better, and each costs an answer.
 const MAX_REFUSED: usize = 10_000;
 
