@@ -1,11 +1,16 @@
 //! Settings as the types they stand for; everything that is wrong is said at once.
 
+mod access;
+
 use crate::exit::{AppError, ExitStatus};
+use crate::net::TlsFiles;
 use crate::settings::Settings;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
+use watchpost_model::Role;
+use watchpost_model::net::{Network, Rate};
 use watchpost_store::{Location, PostgresOptions};
-use watchpost_web::{Rate, Rates};
+use watchpost_web::{Rates, SingleSignOn};
 
 /// Everything the operator decides.
 #[derive(Clone)]
@@ -21,7 +26,13 @@ pub(crate) struct Config {
     pub(crate) signup: bool,
     pub(crate) rates: Option<Rates>,
     pub(crate) metrics_token: Option<String>,
+    pub(crate) previous_secret_key: Option<String>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) second_factor_roles: Vec<Role>,
+    pub(crate) single_sign_on: Option<SingleSignOn>,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
     pub(crate) max_body: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -42,19 +53,6 @@ pub(crate) fn flag(text: &str) -> Option<bool> {
         "false" | "0" | "no" | "off" => Some(false),
         _ => None,
     }
-}
-
-fn rate(text: &str) -> Option<Rate> {
-    let (count, unit) = text.split_once('/')?;
-    let per_seconds = match unit.trim().to_ascii_lowercase().as_str() {
-        "s" | "sec" | "second" => 1,
-        "m" | "min" | "minute" => 60,
-        "h" | "hour" => 3_600,
-        "d" | "day" => 86_400,
-        _ => return None,
-    };
-    let count = count.trim().parse().ok().filter(|count| (1..=100_000_000).contains(count))?;
-    Some(Rate { count, per_seconds })
 }
 
 fn size(text: &str) -> Option<usize> {
@@ -123,9 +121,11 @@ impl Config {
     pub(crate) fn from(settings: &Settings) -> Result<Self, AppError> {
         let mut reader = Reader { settings, wrong: Vec::new() };
         let optional = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
-        let secret_key = reader.read("SECRET_KEY", "32 characters or more are needed", |text| {
-            (text.is_empty() || text.chars().count() >= 32).then(|| optional(text))
-        });
+        let long_secret =
+            |text: &str| (text.is_empty() || text.chars().count() >= 32).then(|| optional(text));
+        let secret_key = reader.read("SECRET_KEY", "32 characters or more are needed", long_secret);
+        let previous_secret_key =
+            reader.read("SECRET_KEY_PREVIOUS", "32 characters or more are needed", long_secret);
         let url = reader.read(
             "WATCHPOST_PUBLIC_URL",
             "write https://name or http://name:port, without a path",
@@ -144,10 +144,15 @@ impl Config {
         let signup = reader.read("WATCHPOST_SIGNUP", ON_OFF, flag);
         reader.read("DEBUG", "write true or false", flag);
         let rates = read_rates(&mut reader);
-        let max_connections =
-            reader.read("WATCHPOST_MAX_CONNECTIONS", "write a number from 1 to 1000000", |text| {
-                text.parse::<usize>().ok().filter(|n| (1..=1_000_000).contains(n))
-            });
+        let tls = access::tls(&mut reader);
+        let trusted_proxies = access::trusted_proxies(&mut reader);
+        let second_factor_roles = access::second_factor_roles(&mut reader);
+        let single_sign_on = access::single_sign_on(&mut reader);
+        let many = |text: &str| text.parse::<usize>().ok().filter(|n| (1..=1_000_000).contains(n));
+        let up_to_a_million = "write a number from 1 to 1000000";
+        let max_connections = reader.read("WATCHPOST_MAX_CONNECTIONS", up_to_a_million, many);
+        let max_connections_per_address =
+            reader.read("WATCHPOST_MAX_CONNECTIONS_PER_ADDRESS", up_to_a_million, many);
         let max_body =
             reader.read("WATCHPOST_MAX_BODY", "write a size such as 512KiB or 4MiB, at least 1KiB", size);
         let log_format = reader.read("WATCHPOST_LOG_FORMAT", "write auto, human or json", |text| match text
@@ -191,7 +196,13 @@ impl Config {
                 signup: signup?,
                 rates: rates?,
                 metrics_token,
+                previous_secret_key: previous_secret_key?,
+                tls: tls?,
+                trusted_proxies: trusted_proxies?,
+                second_factor_roles: second_factor_roles?,
+                single_sign_on: single_sign_on?,
                 max_connections: max_connections?,
+                max_connections_per_address: max_connections_per_address?,
                 max_body: max_body?,
                 log: log?,
                 log_format: log_format?,
@@ -209,10 +220,10 @@ impl Config {
 
 fn read_rates(reader: &mut Reader<'_>) -> Option<Option<Rates>> {
     let on = reader.read("WATCHPOST_THROTTLE", ON_OFF, flag);
-    let anonymous = reader.read("WATCHPOST_RATE_ANONYMOUS", RATE, rate);
-    let login = reader.read("WATCHPOST_RATE_LOGIN", RATE, rate);
-    let user = reader.read("WATCHPOST_RATE_USER", RATE, rate);
-    let key = reader.read("WATCHPOST_RATE_KEY", RATE, rate);
+    let anonymous = reader.read("WATCHPOST_RATE_ANONYMOUS", RATE, Rate::parse);
+    let login = reader.read("WATCHPOST_RATE_LOGIN", RATE, Rate::parse);
+    let user = reader.read("WATCHPOST_RATE_USER", RATE, Rate::parse);
+    let key = reader.read("WATCHPOST_RATE_KEY", RATE, Rate::parse);
     let rates = Rates { anonymous: anonymous?, login: login?, user: user?, key: key? };
     Some(on?.then_some(rates))
 }
@@ -261,10 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_sizes_and_addresses_are_understood() {
-        assert_eq!(rate("120/m"), Some(Rate { count: 120, per_seconds: 60 }));
-        assert_eq!(rate("5/hour"), Some(Rate { count: 5, per_seconds: 3_600 }));
-        assert!(["0/m", "x/m", "5", "5/y", "-1/s"].iter().all(|wrong| rate(wrong).is_none()));
+    fn sizes_and_addresses_are_understood() {
         assert_eq!(size("1MiB"), Some(1 << 20));
         assert_eq!(size("2048"), Some(2_048));
         assert!(["", "1", "x", "1TB", "99999999999GiB"].iter().all(|wrong| size(wrong).is_none()));

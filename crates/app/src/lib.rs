@@ -10,7 +10,7 @@ mod serve;
 mod settings;
 mod start;
 
-pub use net::{NetLimits, accept};
+pub use net::{NetLimits, NetOptions, Tls, TlsError, TlsFiles, accept};
 
 use exit::AppError;
 use printer::Printer;

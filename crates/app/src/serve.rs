@@ -3,15 +3,16 @@
 use crate::Outcome;
 use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
-use crate::net::{NetLimits, accept};
+use crate::net::{NetLimits, NetOptions, accept};
 use crate::printer::Printer;
 use crate::start;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
+use watchpost_model::password::check_new_password;
 use watchpost_model::text::Given;
-use watchpost_model::user::{check_new_password, check_username};
+use watchpost_model::user::check_username;
 use watchpost_model::{Actor, Role};
 use watchpost_pipeline::{Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
 use watchpost_store::{AuditEntry, Db, StoreError};
@@ -27,6 +28,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
     start::data_dir(config)?;
     let _lock = start::lock(config)?;
     let secret_key = start::secret_key(config)?;
+    let tls = config.tls.clone().map(start::tls).transpose()?;
     let db = start::open(config).await?;
     let applied = db.migrate(now()).await?;
     if !applied.is_empty() {
@@ -50,16 +52,27 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         metrics_token: config.metrics_token.clone(),
         max_body: config.max_body,
         rates: config.rates,
+        previous_secret_key: config.previous_secret_key.clone(),
+        second_factor_roles: config.second_factor_roles.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        tls: tls.is_some(),
+        single_sign_on: config.single_sign_on.clone(),
     };
     let state = AppState::new(db.clone(), intake, indexing.clone(), settings, &metrics);
-    let background = [
+    let mut background = vec![
         tokio::spawn(state.clone().watch_access()),
         tokio::spawn(upkeep(db.clone())),
         tokio::spawn(indexing.run(db.clone(), metrics.clone())),
     ];
-    let limits = NetLimits { connections: config.max_connections, ..NetLimits::default() };
+    background.extend(tls.clone().map(|tls| tokio::spawn(tls.watch())));
+    let limits = NetLimits {
+        connections: config.max_connections,
+        connections_per_address: config.max_connections_per_address,
+        ..NetLimits::default()
+    };
+    let options = NetOptions { limits, tls, proxies: config.trusted_proxies.clone() };
     let outcome = tokio::select! {
-        outcome = accept(listener, service(state), limits, stopped()) => outcome.map_err(AppError::failed),
+        outcome = accept(listener, service(state), options, stopped()) => outcome.map_err(AppError::failed),
         // Going on could acknowledge what the disk doesn't keep: stop, and let the supervisor start us again.
         reason = db.disk_failed() => Err(StoreError::DiskFailed(reason).into()),
     };
@@ -124,7 +137,7 @@ async fn first_admin(db: &Db, config: &Config) -> Outcome<Option<String>> {
     let to_hash = password.clone();
     let hash =
         tokio::task::spawn_blocking(move || hash_password(&to_hash)).await.map_err(AppError::failed)?;
-    let by = AuditEntry { at: now(), actor: Actor::Watchpost };
+    let by = AuditEntry::local(now(), Actor::Watchpost);
     match db.create_user(&username, "", Role::Admin, hash, &by).await {
         Ok(_) => Ok(generated.then_some(password)),
         // Another node was quicker.
@@ -134,9 +147,10 @@ async fn first_admin(db: &Db, config: &Config) -> Outcome<Option<String>> {
 }
 
 fn greet(config: &Config, printer: &Printer, address: SocketAddr, first_password: Option<&str>) {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let shown = match address.ip().is_unspecified() {
-        true => format!("http://localhost:{}", address.port()),
-        false => format!("http://{address}"),
+        true => format!("{scheme}://localhost:{}", address.port()),
+        false => format!("{scheme}://{address}"),
     };
     let url = config.public_url.clone().unwrap_or(shown);
     printer.say(format!("Watchpost {} is ready: {url}", env!("CARGO_PKG_VERSION")));

@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
+use crate::net::{Tls, TlsFiles};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
@@ -50,6 +51,12 @@ pub(crate) fn lock(config: &Config) -> Outcome<Option<File>> {
         )),
         Err(TryLockError::Error(error)) => Err(unusable(&path, &error)),
     }
+}
+
+/// Certificate and key, ready for use.
+pub(crate) fn tls(files: TlsFiles) -> Outcome<Tls> {
+    let hint = "WATCHPOST_TLS_CERT and WATCHPOST_TLS_KEY are PEM files that this user can read";
+    Tls::load(files).map_err(|error| AppError::new(ExitStatus::Setting, error, hint))
 }
 
 /// The secret that tokens are signed with: the setting, or the one in the data directory, made on the first start.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use tokio::net::TcpListener;
-use watchpost::{NetLimits, accept};
+use watchpost::{NetOptions, accept};
 use watchpost_model::{Actor, Role};
 use watchpost_pipeline::{Indexing, Limits, PipelineMetrics, intake, now};
 use watchpost_store::{AuditEntry, Db, Location};
@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
     runtime.block_on(async {
         let db = Db::open(&Location::Sqlite(folder.join("baseline.db"))).await?;
         db.migrate(now()).await?;
-        let by = AuditEntry { at: now(), actor: Actor::Watchpost };
+        let by = AuditEntry::local(now(), Actor::Watchpost);
         db.create_user("admin", "", Role::Admin, hash_password(crate::server::PASSWORD), &by).await?;
         let metrics = PipelineMetrics::default();
         // Nobody takes events from the queue: nothing may be handed in.
@@ -34,13 +34,23 @@ pub(crate) fn run() -> Result<()> {
             metrics_token: None,
             max_body: 1 << 20,
             rates: None,
+            previous_secret_key: None,
+            second_factor_roles: Vec::new(),
+            trusted_proxies: Vec::new(),
+            tls: false,
+            single_sign_on: None,
         };
         let state = AppState::new(db, intake, Indexing::default(), settings, &metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         println!("{}", bench::admin_token(&state).await.context("the user was just made")?);
-        accept(listener, bench::service_without_storing(state), NetLimits::default(), std::future::pending())
-            .await?;
+        accept(
+            listener,
+            bench::service_without_storing(state),
+            NetOptions::default(),
+            std::future::pending(),
+        )
+        .await?;
         Ok(())
     })
 }

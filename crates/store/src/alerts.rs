@@ -1,5 +1,6 @@
 //! Alerts and their history.
 
+use crate::audit::AuditEntry;
 use crate::db::{Batch, Cell, Row, Rows, Table};
 use crate::events::{EVENT_COLUMNS, event_at};
 use crate::rollups::{Names, Tally};
@@ -7,7 +8,7 @@ use crate::{Db, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use watchpost_model::alert::StatusChange;
-use watchpost_model::{Actor, Alert, AlertId, Event, EventId, Severity, Status, Timestamp};
+use watchpost_model::{Alert, AlertId, Event, EventId, Severity, Status, Timestamp};
 
 static ALERTS: Table = Table {
     name: "alerts",
@@ -157,8 +158,7 @@ impl Db {
         id: AlertId,
         to: Status,
         version: Option<i64>,
-        actor: &Actor,
-        now: Timestamp,
+        by: &AuditEntry,
     ) -> Result<Changed, StoreError> {
         for _ in 0..TRIES {
             let alert = self.alert(id).await?.ok_or(StoreError::NotFound)?;
@@ -170,9 +170,9 @@ impl Db {
                 return Ok(Changed { alert, from });
             }
             let names = self.names_of(&alert).await?;
-            match self.write(Arc::new(status_change(&alert, &names, to, actor, now))).await {
+            match self.write(Arc::new(status_change(&alert, &names, to, by))).await {
                 Ok(()) => {
-                    let alert = Alert { version: alert.version + 1, ..moved(alert, to, now) };
+                    let alert = Alert { version: alert.version + 1, ..moved(alert, to, by.at) };
                     return Ok(Changed { alert, from });
                 }
                 Err(StoreError::Conflict) if version.is_none() => {}
@@ -209,8 +209,8 @@ fn moved(alert: Alert, to: Status, now: Timestamp) -> Alert {
     }
 }
 
-fn status_change(alert: &Alert, names: &[String; 2], to: Status, actor: &Actor, now: Timestamp) -> Batch {
-    let (id, version) = (alert.id.get(), alert.version);
+fn status_change(alert: &Alert, names: &[String; 2], to: Status, by: &AuditEntry) -> Batch {
+    let (id, version, now) = (alert.id.get(), alert.version, by.at);
     let after = moved(alert.clone(), to, now);
     let mut batch = Batch::new();
     batch.one(
@@ -230,7 +230,7 @@ fn status_change(alert: &Alert, names: &[String; 2], to: Status, actor: &Actor, 
             id.into(),
             (version + 1).into(),
             now.micros().into(),
-            actor.to_string().into(),
+            by.actor.to_string().into(),
             alert.status.code().into(),
             to.code().into(),
         ],
@@ -241,5 +241,6 @@ fn status_change(alert: &Alert, names: &[String; 2], to: Status, actor: &Actor, 
     tally.alert(alert.created_at, (to, alert.severity), names, 1);
     tally.reaction(alert, to, now);
     tally.write(&mut batch, PEOPLE);
+    batch.audit(by, "alert.status", format!("alert:{id}"), format!("{} to {to}", alert.status));
     batch
 }

@@ -1,14 +1,31 @@
-//! Who changed what about people, keys and settings. A row is written in the transaction of its change.
+//! Who did what. A row is written in the transaction of what it tells of, and carries the hash of itself and the row
+//! before it: a row that was changed, taken out or put in between shows.
 
 use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
 use crate::{Db, StoreError};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+use std::sync::Arc;
+use watchpost_model::filter::Span;
 use watchpost_model::page::{Page, PageRequest};
 use watchpost_model::{Actor, Timestamp};
 
-const WRITE: &str = "INSERT INTO audit (at, actor, action, object, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
-const LIST: &str =
-    "SELECT id, at, actor, action, object, detail FROM audit ORDER BY id DESC LIMIT ?1 OFFSET ?2";
+/// Takes the next place; on PostgreSQL whoever comes second waits here for the first to commit.
+const PLACE: &str = "UPDATE audit_head SET last_id = last_id + 1 WHERE one = 1";
+const WRITE: &str = "INSERT INTO audit_log (id, at, actor, address, action, object, detail, hash)
+     SELECT h.last_id, CAST(?1 AS BIGINT), CAST(?2 AS TEXT), CAST(?3 AS TEXT), CAST(?4 AS TEXT), CAST(?5 AS TEXT), CAST(?6 AS TEXT),
+         sha256_hex(h.hash || '|' || CAST(h.last_id AS TEXT) || '|' || CAST(?7 AS TEXT))
+     FROM audit_head h WHERE h.one = 1";
+const LINK: &str = "UPDATE audit_head SET hash = (SELECT l.hash FROM audit_log l WHERE l.id = audit_head.last_id) WHERE one = 1";
+const HEAD: &str = "SELECT first_id, last_id, hash FROM audit_head WHERE one = 1";
+const OUTSIDE: &str = "SELECT COUNT(*) FROM audit_log l JOIN audit_head h ON h.one = 1
+     WHERE l.id > h.last_id OR (l.id < h.first_id AND l.hash <> '') OR (l.id >= h.first_id AND l.hash = '')";
+const HASH_OF: &str = "SELECT hash FROM audit_log WHERE id = ?1";
+const COLUMNS: &str = "SELECT id, at, actor, address, action, object, detail, hash FROM audit_log";
+
+/// Rows read at once when all are.
+const PIECE: i64 = 1_000;
 
 /// What is to be remembered of a change.
 #[derive(Clone, Debug)]
@@ -17,6 +34,15 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
+    /// From where, if it came over the network.
+    pub address: Option<IpAddr>,
+}
+
+impl AuditEntry {
+    /// Something done by Watchpost itself or at its command line.
+    pub fn local(at: Timestamp, actor: Actor) -> Self {
+        Self { at, actor, address: None }
+    }
 }
 
 /// One row of the audit log.
@@ -28,32 +54,209 @@ pub struct AuditRow {
     pub at: Timestamp,
     /// Who, as they were called then.
     pub actor: String,
+    /// From where; empty for what didn't come over the network.
+    pub address: String,
     /// What was done, such as `user.create`.
     pub action: String,
     /// To what, such as `user:7`.
     pub object: String,
     /// What else there is to say.
     pub detail: String,
+    /// The hash of this row and the one before it; empty for rows from before there were hashes.
+    pub hash: String,
+}
+
+/// Which rows are wanted; what is empty wants all.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// By these.
+    pub actors: Vec<String>,
+    /// Doing these; one that ends with a dot is the beginning of several.
+    pub actions: Vec<String>,
+    /// To these.
+    pub objects: Vec<String>,
+    /// From there.
+    pub addresses: Vec<String>,
+    /// When.
+    pub span: Span,
+}
+
+/// What the chain ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditHead {
+    /// The first row that has a hash.
+    pub first_id: i64,
+    /// The last row; one less than the first when there is none.
+    pub last_id: i64,
+    /// The last row's hash.
+    pub hash: String,
+}
+
+/// What looking at the whole chain found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditProof {
+    /// Every row follows from the one before it, up to this end.
+    Intact(AuditHead),
+    /// The chain breaks at this row, and how.
+    Broken(i64, &'static str),
+}
+
+/// The text of a row that its hash is made of, beside the hash before it and its place. Lengths keep what stands in
+/// one field from looking like two.
+fn told(at: i64, texts: [&str; 5]) -> String {
+    let mut text = at.to_string();
+    for field in texts {
+        text.push('|');
+        text.push_str(&field.chars().count().to_string());
+        text.push(':');
+        text.push_str(field);
+    }
+    text
+}
+
+/// The hash that a row should have.
+fn hash_after(before: &str, row: &AuditRow) -> String {
+    let texts = [
+        row.actor.as_str(),
+        row.address.as_str(),
+        row.action.as_str(),
+        row.object.as_str(),
+        row.detail.as_str(),
+    ];
+    sha256_hex(&format!("{before}|{}|{}", row.id, told(row.at.micros(), texts)))
+}
+
+/// As the function of that name in the database.
+pub(crate) fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Batch {
-    pub(crate) fn audit(&mut self, entry: &AuditEntry, action: &str, object: String, detail: String) {
-        let params = vec![
-            entry.at.micros().into(),
-            entry.actor.to_string().into(),
-            action.into(),
-            object.into(),
-            detail.into(),
-        ];
-        self.one(WRITE, params);
+    /// Adds a row to the audit log. It belongs at the end of a batch: what comes after it is done while all others
+    /// who write to the log wait.
+    pub(crate) fn audit(
+        &mut self,
+        entry: &AuditEntry,
+        action: &str,
+        object: impl Into<String>,
+        detail: impl Into<String>,
+    ) {
+        // PostgreSQL keeps no NUL, and whoever tries one must not stay unmentioned for it.
+        let kept = |text: String| text.replace('\0', "\u{fffd}");
+        let (actor, object, detail) =
+            (kept(entry.actor.to_string()), kept(object.into()), kept(detail.into()));
+        let address = entry.address.map_or(String::new(), |address| address.to_canonical().to_string());
+        let told = told(entry.at.micros(), [&actor, &address, action, &object, &detail]);
+        self.one(PLACE, vec![]);
+        self.one(
+            WRITE,
+            vec![
+                entry.at.micros().into(),
+                actor.into(),
+                address.into(),
+                action.into(),
+                object.into(),
+                detail.into(),
+                told.into(),
+            ],
+        );
+        self.one(LINK, vec![]);
     }
 }
 
 impl Db {
+    /// Remembers something that changed nothing itself: a refusal, an export.
+    pub async fn note(
+        &self,
+        entry: &AuditEntry,
+        action: &str,
+        object: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.audit(entry, action, object, detail);
+        self.write(Arc::new(batch)).await
+    }
+
+    fn audit_clauses(&self, filter: &AuditFilter) -> Clauses {
+        let mut clauses = Clauses::new(self.engine());
+        clauses.any_text("actor", &filter.actors);
+        clauses.any_text("action", &filter.actions);
+        clauses.any_text("object", &filter.objects);
+        clauses.any_text("address", &filter.addresses);
+        if let Some(since) = filter.span.since {
+            clauses.with("at >= {}", since.micros());
+        }
+        if let Some(until) = filter.span.until {
+            clauses.with("at < {}", until.micros());
+        }
+        clauses
+    }
+
     /// A page of the audit log, newest first.
-    pub async fn audit_log(&self, request: PageRequest) -> Result<Page<AuditRow>, StoreError> {
-        let count = self.bounded_count("audit", &Clauses::new(self.engine())).await?;
-        self.plain_page(LIST, count, request, audit_row).await
+    pub async fn audit_log(
+        &self,
+        filter: &AuditFilter,
+        request: PageRequest,
+    ) -> Result<Page<AuditRow>, StoreError> {
+        let mut clauses = self.audit_clauses(filter);
+        let count = self.bounded_count("audit_log", &clauses).await?;
+        let matching = clauses.sql();
+        let (rows, skipped) = (clauses.param(i64::from(request.size) + 1), clauses.param(request.offset()));
+        let sql = format!("{COLUMNS}{matching} ORDER BY id DESC LIMIT ?{rows} OFFSET ?{skipped}");
+        self.page_of(sql, clauses.params, count, request, audit_row).await
+    }
+
+    /// The next rows after one, oldest first; for whoever reads all of them.
+    pub async fn audit_after(&self, filter: &AuditFilter, after: i64) -> Result<Vec<AuditRow>, StoreError> {
+        let mut clauses = self.audit_clauses(filter);
+        clauses.with("id > {}", after);
+        let sql = format!("{COLUMNS}{} ORDER BY id LIMIT {PIECE}", clauses.sql());
+        self.read(sql, clauses.params).await?.iter().map(audit_row).collect()
+    }
+
+    /// What the chain ends with now.
+    pub async fn audit_head(&self) -> Result<AuditHead, StoreError> {
+        let row = self.read_one(HEAD, vec![]).await?.ok_or(StoreError::NotFound)?;
+        Ok(AuditHead { first_id: row.int(0)?, last_id: row.int(1)?, hash: row.text(2)? })
+    }
+
+    /// The hash of one row, if it is there.
+    pub async fn audit_hash(&self, id: i64) -> Result<Option<String>, StoreError> {
+        self.read_one(HASH_OF, vec![id.into()]).await?.map(|row| row.text(0)).transpose()
+    }
+
+    /// Looks at every row of the chain as it stands now; says how far it is on the way.
+    pub async fn prove_audit(&self, mut progress: impl FnMut(i64, i64)) -> Result<AuditProof, StoreError> {
+        let head = self.audit_head().await?;
+        let outside = self.read_one(OUTSIDE, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
+        if outside > 0 {
+            return Ok(AuditProof::Broken(
+                head.last_id + 1,
+                "rows stand before or behind the chain that it doesn't vouch for",
+            ));
+        }
+        let (mut before, mut last) = (String::new(), head.first_id - 1);
+        while last < head.last_id {
+            let rows = self.audit_after(&AuditFilter::default(), last).await?;
+            if rows.is_empty() {
+                return Ok(AuditProof::Broken(last + 1, "it and all that followed it are gone"));
+            }
+            for row in rows.iter().take_while(|row| row.id <= head.last_id) {
+                if row.id != last + 1 {
+                    return Ok(AuditProof::Broken(last + 1, "it is gone"));
+                }
+                if hash_after(&before, row) != row.hash {
+                    return Ok(AuditProof::Broken(row.id, "it isn't what was written"));
+                }
+                (before, last) = (row.hash.clone(), row.id);
+            }
+            progress(last - head.first_id + 1, head.last_id - head.first_id + 1);
+        }
+        if before != head.hash {
+            return Ok(AuditProof::Broken(head.last_id, "the end of the log isn't what was written"));
+        }
+        Ok(AuditProof::Intact(head))
     }
 }
 
@@ -62,8 +265,10 @@ fn audit_row(row: &Row) -> Result<AuditRow, StoreError> {
         id: row.int(0)?,
         at: Timestamp::from_micros(row.int(1)?),
         actor: row.text(2)?,
-        action: row.text(3)?,
-        object: row.text(4)?,
-        detail: row.text(5)?,
+        address: row.text(3)?,
+        action: row.text(4)?,
+        object: row.text(5)?,
+        detail: row.text(6)?,
+        hash: row.text(7)?,
     })
 }

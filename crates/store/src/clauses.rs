@@ -4,6 +4,7 @@
 use crate::db::{Engine, Row, Value};
 use crate::rollups::{OTHERS, Series};
 use crate::{Db, StoreError};
+use std::borrow::Cow;
 use watchpost_model::filter::{About, Field, Span};
 use watchpost_model::id::event_id_floor;
 use watchpost_model::page::{Count, Cursor, MAX_COUNTED, Page, PageRequest};
@@ -56,6 +57,26 @@ impl Clauses {
         let places: Vec<_> =
             wanted.iter().map(|text| format!("?{}", self.param(text.to_ascii_lowercase()))).collect();
         self.push(format!("{folded} IN ({})", places.join(", ")));
+    }
+
+    /// One of these texts, as they are; one that ends with a dot is how the text begins. None means any.
+    pub(crate) fn any_text(&mut self, column: &str, wanted: &[String]) {
+        let mut conditions = Vec::new();
+        for text in wanted {
+            let from = self.param(text.as_str());
+            conditions.push(match text.strip_suffix('.') {
+                Some(stem) => {
+                    // `/` is what follows `.`.
+                    let to = self.param(format!("{stem}/"));
+                    let column = self.engine.by_bytes(column);
+                    format!("({column} >= ?{from} AND {column} < ?{to})")
+                }
+                None => format!("{column} = ?{from}"),
+            });
+        }
+        if !conditions.is_empty() {
+            self.push(format!("({})", conditions.join(" OR ")));
+        }
     }
 
     /// What an event is about: its fields, looked at in the table `e`.
@@ -124,7 +145,19 @@ impl Db {
         read: impl Fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Page<T>, StoreError> {
         let params = vec![(i64::from(request.size) + 1).into(), request.offset().into()];
-        let mut rows = self.read(list, params).await?;
+        self.page_of(list, params, count, request, read).await
+    }
+
+    /// The page that a statement gives, which asks for one row more than the page has.
+    pub(crate) async fn page_of<T>(
+        &self,
+        sql: impl Into<Cow<'static, str>>,
+        params: Vec<Value>,
+        count: Count,
+        request: PageRequest,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Page<T>, StoreError> {
+        let mut rows = self.read(sql, params).await?;
         let more = rows.len() > request.size as usize;
         rows.truncate(request.size as usize);
         let rows = rows.iter().map(read).collect::<Result<_, _>>()?;

@@ -6,6 +6,7 @@
 
 mod alert_list;
 mod alerts;
+mod attempts;
 mod audit;
 mod clauses;
 mod counters;
@@ -13,6 +14,7 @@ mod db;
 mod error;
 mod event_list;
 mod events;
+mod factors;
 #[doc(hidden)]
 pub mod faults;
 mod ids;
@@ -24,11 +26,11 @@ mod once;
 mod rollups;
 mod sessions;
 mod stats;
-mod tokens;
 mod users;
 
 pub use alerts::{Changed, NewAlert};
-pub use audit::{AuditEntry, AuditRow};
+pub use attempts::Patience;
+pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditProof, AuditRow};
 pub use counters::AlertCounts;
 pub use db::{Batch, Db, Engine, Health, Location, PostgresOptions};
 pub use error::StoreError;
@@ -41,10 +43,9 @@ pub use keys::KeyRecord;
 pub use migrations::{LATEST, Pending};
 pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
-pub use sessions::SessionRecord;
+pub use sessions::{Rotation, Session, SessionKind};
 pub use stats::{Bucket, Durations};
-pub use tokens::{RefreshGrant, Rotation};
-pub use users::{Credentials, UserChange};
+pub use users::{Credentials, Factor, NewPassword, UserChange};
 
 /// For the suites that prove both engines alike: what only they need to reach.
 #[doc(hidden)]

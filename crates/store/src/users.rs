@@ -4,7 +4,6 @@ use crate::audit::AuditEntry;
 use crate::db::{Batch, Row};
 use crate::ids::IdKind;
 use crate::sessions::END_SESSIONS_OF;
-use crate::tokens::FORGET_TOKENS_OF;
 use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::page::{Count, Page, PageRequest};
@@ -13,7 +12,7 @@ use watchpost_model::{Role, Timestamp, User, UserId};
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
-            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch FROM users ",
+            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, factor_pending, recovery_codes, external_id FROM users ",
             $rest
         )
     };
@@ -21,20 +20,19 @@ macro_rules! select_users {
 
 const BY_ID: &str = select_users!("WHERE id = ?1");
 const BY_NAME: &str = select_users!("WHERE username_key = ?1");
+const BY_EXTERNAL: &str = select_users!("WHERE external_id = ?1");
 const LIST: &str = select_users!("ORDER BY id LIMIT ?1 OFFSET ?2");
 const COUNT: &str = "SELECT COUNT(*) FROM users";
 const ANY: &str = "SELECT id FROM users LIMIT 1";
 
-const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 1, ?7, ?7, 1)";
+const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version, external_id)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 1, ?7, ?7, 1, ?8)";
 
 /// The last condition keeps the last active Admin: the change leaves this user one, or another is left.
 const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email = ?4, role = ?5, active = ?6,
-         password_hash = ?7, token_epoch = ?8, updated_at = ?9, version = version + 1
+         password_hash = ?7, token_epoch = ?8, updated_at = ?9, password_until = ?12, version = version + 1
      WHERE id = ?1 AND version = ?10
        AND (?11 = 1 OR EXISTS (SELECT 1 FROM users o WHERE o.role = 'ADMIN' AND o.active = 1 AND o.id <> ?1))";
-
-const LOGGED_IN: &str = "UPDATE users SET last_login_at = ?2 WHERE id = ?1";
 
 /// A user with what is needed to let them in.
 #[derive(Clone)]
@@ -45,6 +43,32 @@ pub struct Credentials {
     pub password_hash: String,
     /// Tokens and sessions that carry another number are dead.
     pub token_epoch: i64,
+    /// Until when the password lets its user choose another; nothing for a password of their own.
+    pub password_until: Option<Timestamp>,
+    /// The second factor.
+    pub factor: Factor,
+    /// Who this is for the provider of single sign-on.
+    pub external_id: Option<String>,
+}
+
+/// What is kept of a second factor. Secrets are sealed before they come here.
+#[derive(Clone, Debug, Default)]
+pub struct Factor {
+    /// The secret in use.
+    pub secret: Option<String>,
+    /// A secret that waits for its first code.
+    pub pending: Option<String>,
+    /// Hashes of recovery codes that weren't used.
+    pub recovery: Vec<String>,
+}
+
+/// A new password, hashed.
+#[derive(Clone)]
+pub struct NewPassword {
+    /// The hash.
+    pub hash: String,
+    /// Until when it lets its user choose another; nothing for one that the user chose.
+    pub until: Option<Timestamp>,
 }
 
 /// What to change about a user; what is `None` stays.
@@ -58,8 +82,8 @@ pub struct UserChange {
     pub role: Option<Role>,
     /// Whether the user may log in.
     pub active: Option<bool>,
-    /// The hash of a new password.
-    pub password_hash: Option<String>,
+    /// A new password.
+    pub password: Option<NewPassword>,
 }
 
 /// The form of a name that is unique.
@@ -68,6 +92,13 @@ fn name_key(username: &str) -> String {
 }
 
 fn credentials(row: &Row) -> Result<Credentials, StoreError> {
+    let recovery = row.opt_text(13)?.unwrap_or_default();
+    let factor = Factor {
+        secret: row.opt_text(11)?,
+        pending: row.opt_text(12)?,
+        recovery: recovery.split_whitespace().map(str::to_owned).collect(),
+    };
+    let (password_until, external_id) = (row.opt_int(10)?.map(Timestamp::from_micros), row.opt_text(14)?);
     let role = row.text(3)?;
     let role = Role::parse(&role).ok_or_else(|| StoreError::Internal(format!("unknown role {role}")))?;
     Ok(Credentials {
@@ -80,9 +111,15 @@ fn credentials(row: &Row) -> Result<Credentials, StoreError> {
             created_at: Timestamp::from_micros(row.int(5)?),
             last_login_at: row.opt_int(6)?.map(Timestamp::from_micros),
             version: row.int(7)?,
+            second_factor: factor.secret.is_some(),
+            must_change_password: password_until.is_some(),
+            single_sign_on: external_id.is_some(),
         },
         password_hash: row.text(8)?,
         token_epoch: row.int(9)?,
+        password_until,
+        factor,
+        external_id,
     })
 }
 
@@ -96,6 +133,11 @@ impl Db {
     pub async fn credentials_by_name(&self, username: &str) -> Result<Option<Credentials>, StoreError> {
         let row = self.read_one(BY_NAME, vec![name_key(username).into()]).await?;
         row.map(|row| credentials(&row)).transpose()
+    }
+
+    /// A user by who they are for the provider of single sign-on.
+    pub async fn credentials_by_external_id(&self, id: &str) -> Result<Option<Credentials>, StoreError> {
+        self.read_one(BY_EXTERNAL, vec![id.into()]).await?.map(|row| credentials(&row)).transpose()
     }
 
     /// Whether there is any user at all.
@@ -118,6 +160,19 @@ impl Db {
         password_hash: String,
         by: &AuditEntry,
     ) -> Result<User, StoreError> {
+        self.create_user_as(username, email, role, password_hash, None, by).await
+    }
+
+    /// As [`Db::create_user`], for somebody whom the provider of single sign-on knows by this id.
+    pub async fn create_user_as(
+        &self,
+        username: &str,
+        email: &str,
+        role: Role,
+        password_hash: String,
+        external_id: Option<&str>,
+        by: &AuditEntry,
+    ) -> Result<User, StoreError> {
         let id = self.take_ids(IdKind::Users, 1, by.at).await?.start;
         let mut batch = Batch::new();
         batch.access_changed();
@@ -131,6 +186,7 @@ impl Db {
                 role.as_str().into(),
                 password_hash.into(),
                 by.at.micros().into(),
+                external_id.into(),
             ],
         );
         batch.audit(by, "user.create", format!("user:{id}"), format!("{username} as {role}"));
@@ -144,6 +200,9 @@ impl Db {
             created_at: by.at,
             last_login_at: None,
             version: 1,
+            second_factor: false,
+            must_change_password: false,
+            single_sign_on: external_id.is_some(),
         })
     }
 
@@ -173,27 +232,23 @@ impl Db {
             Err(error) => Err(error),
         }
     }
-
-    /// Notes when a user logged in.
-    pub async fn note_login(&self, id: UserId, now: Timestamp) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        batch.any(LOGGED_IN, vec![id.get().into(), now.micros().into()]);
-        self.write(Arc::new(batch)).await
-    }
 }
 
 fn applied(before: &Credentials, change: UserChange) -> Credentials {
     let mut after = before.clone();
-    let UserChange { username, email, role, active, password_hash } = change;
+    let UserChange { username, email, role, active, password } = change;
     let deactivated = before.user.active && active == Some(false);
-    if password_hash.is_some() || deactivated {
+    if password.is_some() || deactivated {
         after.token_epoch += 1;
     }
     after.user.username = username.unwrap_or(after.user.username);
     after.user.email = email.unwrap_or(after.user.email);
     after.user.role = role.unwrap_or(after.user.role);
     after.user.active = active.unwrap_or(after.user.active);
-    after.password_hash = password_hash.unwrap_or(after.password_hash);
+    if let Some(NewPassword { hash, until }) = password {
+        (after.password_hash, after.password_until) = (hash, until);
+        after.user.must_change_password = until.is_some();
+    }
     after.user.version += 1;
     after
 }
@@ -216,10 +271,10 @@ fn user_update(before: &Credentials, after: &Credentials, keeps_an_admin: bool, 
             by.at.micros().into(),
             before.user.version.into(),
             keeps_an_admin.into(),
+            after.password_until.map(Timestamp::micros).into(),
         ],
     );
     if after.token_epoch != before.token_epoch {
-        batch.any(FORGET_TOKENS_OF, vec![id.into()]);
         batch.any(END_SESSIONS_OF, vec![id.into()]);
     }
     batch.audit(by, "user.update", format!("user:{id}"), differences(before, after).join(", "));
@@ -240,6 +295,7 @@ fn differences(before: &Credentials, after: &Credentials) -> Vec<String> {
     say(old.role != new.role, format!("role {} to {}", old.role, new.role));
     say(old.active && !new.active, "deactivated".to_owned());
     say(!old.active && new.active, "activated".to_owned());
-    say(before.password_hash != after.password_hash, "password".to_owned());
+    let password = if after.password_until.is_some() { "one-time password" } else { "password" };
+    say(before.password_hash != after.password_hash, password.to_owned());
     said
 }

@@ -3,6 +3,7 @@
 use crate::console;
 use crate::error::ApiError;
 use crate::extract::Target;
+use crate::forwarded::note_peer;
 use crate::routes;
 use crate::settings::without_port;
 use crate::state::AppState;
@@ -69,6 +70,7 @@ impl Service<Request<Body>> for Edge {
             false => ApiError::into_response,
         };
         trim_slash(&mut request);
+        note_peer(&mut request, &state.settings.trusted_proxies);
         let span = tracing::info_span!(
             "request",
             id = id.to_str().unwrap_or_default(),

@@ -33,6 +33,8 @@ pub(crate) enum ApiError {
     BadKey,
     /// A wrong user name or password.
     BadLogin,
+    /// The password was right, and something else is needed.
+    LogInStep(Box<Step>),
     /// The caller is known and may not.
     NotAllowed(String),
     /// There is no such thing.
@@ -65,6 +67,50 @@ pub(crate) enum ApiError {
     OutcomeUnknown,
     /// Our fault; the reason is in the log.
     Internal,
+}
+
+/// What else a log-in needs.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// What, for programs.
+    pub(crate) code: &'static str,
+    /// What, in words.
+    pub(crate) detail: &'static str,
+    /// What helps to provide it: further fields of the answer.
+    said: serde_json::Value,
+    /// Shows that the password was right, for a page that asks for the rest.
+    pub(crate) halfway: String,
+}
+
+impl Step {
+    pub(crate) fn new(code: &'static str, detail: &'static str, halfway: String) -> Self {
+        Self { code, detail, said: serde_json::Value::Null, halfway }
+    }
+
+    pub(crate) fn with(self, said: &impl Serialize) -> Self {
+        Self { said: serde_json::to_value(said).unwrap_or_default(), ..self }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.code {
+            "otp_required" | "otp_wrong" => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn body(&self) -> serde_json::Value {
+        let mut body = serde_json::json!({ "detail": self.detail, "code": self.code });
+        if let (Some(body), Some(said)) = (body.as_object_mut(), self.said.as_object()) {
+            body.extend(said.clone());
+        }
+        body
+    }
+}
+
+impl From<Step> for ApiError {
+    fn from(step: Step) -> Self {
+        Self::LogInStep(Box::new(step))
+    }
 }
 
 /// The body of an answer that says no.
@@ -142,6 +188,7 @@ impl ApiError {
                 "no_active_account",
                 "No active account found with the given credentials",
             ),
+            Self::LogInStep(step) => return (step.status(), step.code, step.detail.to_owned()),
             Self::NotAllowed(detail) => {
                 return (StatusCode::FORBIDDEN, "permission_denied", detail.clone());
             }
@@ -202,11 +249,12 @@ impl IntoResponse for ApiError {
         let (status, code, detail) = self.parts();
         let mut response = match &self {
             Self::Invalid(wrong) => (status, Json(wrong.fields())).into_response(),
+            Self::LogInStep(step) => (status, Json(step.body())).into_response(),
             _ => (status, Json(Problem { detail, code })).into_response(),
         };
         let headers = response.headers_mut();
         match &self {
-            Self::NoCredential | Self::BadToken | Self::BadKey | Self::BadLogin => {
+            _ if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
             }
             Self::Throttled(wait) | Self::Unavailable(_, wait) => {

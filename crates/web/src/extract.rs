@@ -176,7 +176,7 @@ impl FromRequestParts<AppState> for ListRequest {
 fn base(parts: &Parts, state: &AppState) -> String {
     match &state.settings.public_url {
         Some(url) => url.clone(),
-        None => format!("http://{}", host(parts)),
+        None => format!("{}://{}", if state.settings.tls { "https" } else { "http" }, host(parts)),
     }
 }
 

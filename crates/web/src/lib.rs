@@ -12,18 +12,22 @@ mod docs;
 mod edge;
 mod error;
 mod extract;
+mod forwarded;
 mod metrics;
 mod openapi;
 mod params;
 mod query;
 mod routes;
 mod settings;
+mod single_sign_on;
 mod state;
 mod throttle;
 
+pub use auth::account::ONE_TIME_SECONDS;
+pub use auth::checkpoint::{Checkpoint, CheckpointError};
 pub use auth::{generate_key, generate_password, hash_password, random_secret};
 pub use edge::{Edge, service};
-pub use settings::{Rate, Rates, Settings};
+pub use settings::{Rates, Settings, SingleSignOn};
 pub use state::AppState;
 
 /// For suites that walk every route: what is served, and who may use it.
@@ -42,7 +46,9 @@ pub mod bench {
     /// An access token of the user `admin`, if there is one.
     pub async fn admin_token(state: &crate::AppState) -> Option<String> {
         let known = state.db.credentials_by_name("admin").await.ok()??;
-        let now = watchpost_pipeline::now();
-        Some(state.tokens.issue(crate::auth::token::Kind::Access, &known.user, known.token_epoch, now).0)
+        let agent = crate::auth::guard::Agent("benchmark".into());
+        let caller = crate::auth::guard::Caller::anonymous(std::net::Ipv4Addr::LOCALHOST.into());
+        let opened = crate::auth::grant::open(state, &known, "the benchmark", &caller, &agent).await;
+        opened.ok().map(|pair| pair.access)
     }
 }

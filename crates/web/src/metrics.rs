@@ -21,6 +21,10 @@ pub(crate) struct WebMetrics {
     requests: [Counter; 5],
     seconds: Histogram,
     pub(crate) throttled: Counter,
+    pub(crate) logins_failed: Counter,
+    pub(crate) logins_held: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) beyond_key: Counter,
 }
 
 impl WebMetrics {
@@ -37,13 +41,21 @@ impl WebMetrics {
             Unit::Seconds,
             seconds.clone(),
         );
-        let throttled = Counter::default();
-        registry.register(
-            "watchpost_http_throttled",
-            "Requests refused for coming too fast",
-            throttled.clone(),
+        let mut counter = |name: &str, about: &str| {
+            let counter = Counter::default();
+            registry.register(name, about, counter.clone());
+            counter
+        };
+        let throttled = counter("watchpost_http_throttled", "Requests refused for coming too fast");
+        let logins_failed = counter("watchpost_logins_failed", "Attempts to log in that failed");
+        let logins_held =
+            counter("watchpost_logins_held", "Attempts to log in that came before their wait was over");
+        let refused = counter("watchpost_refused", "Requests refused for lack of a permission");
+        let beyond_key = counter(
+            "watchpost_events_beyond_key",
+            "Events refused for being more than their sensor key may report",
         );
-        Self { registry, requests, seconds, throttled }
+        Self { registry, requests, seconds, throttled, logins_failed, logins_held, refused, beyond_key }
     }
 
     pub(crate) fn answered(&self, status: u16, took: Duration) {

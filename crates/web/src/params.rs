@@ -62,6 +62,25 @@ pub(crate) const SEARCH: Param = any(
 /// What lists without filters take.
 pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
 
+const ACTOR: Param = any("actor", "Only what was done by this one; give it again for several.");
+const ACTION: Param = any(
+    "action",
+    "Only this, such as `login.failed`, or what begins with it when it ends with a dot, such as `user.`; give it again \
+     for several.",
+);
+const OBJECT: Param =
+    any("object", "Only what was done to this, such as `user:7`; give it again for several.");
+const ADDRESS: Param = any("address", "Only what came from this address; give it again for several.");
+
+/// What the audit log takes.
+pub(crate) const AUDIT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, PAGE, PAGE_SIZE, FORMAT];
+
+pub(crate) const EXPORT_FORMAT: Param =
+    Param { name: "format", about: "How it is written: `ndjson` unless told.", choices: &["csv", "ndjson"] };
+
+/// What an export of the audit log takes.
+pub(crate) const AUDIT_EXPORT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, EXPORT_FORMAT];
+
 /// What lists of events take.
 pub(crate) const EVENTS: &[Param] = &[
     SEVERITY, TYPE, SOURCE, HOST, USER, SRC_IP, DST_IP, ID, SINCE, UNTIL, SEARCH, PAGE, PAGE_SIZE, CURSOR,

@@ -1,15 +1,8 @@
 //! What the operator decides about HTTP.
 
 use std::fmt;
-
-/// So many requests in so many seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests; also how many may come at once after a pause.
-    pub count: u32,
-    /// Seconds.
-    pub per_seconds: u32,
-}
+use watchpost_model::Role;
+use watchpost_model::net::{Network, Rate};
 
 /// A rate for each class of caller.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +22,8 @@ pub struct Rates {
 pub struct Settings {
     /// What tokens are signed with.
     pub secret_key: String,
+    /// What they were signed with before: what it signed and sealed is still good.
+    pub previous_secret_key: Option<String>,
     /// Names this server answers to; `*` is any, `.example.com` is that name and all below it.
     pub allowed_hosts: Vec<String>,
     /// The address people use, when it isn't the one a request came to.
@@ -41,6 +36,35 @@ pub struct Settings {
     pub max_body: usize,
     /// Rates, or no throttling.
     pub rates: Option<Rates>,
+    /// Roles that have to have a second factor.
+    pub second_factor_roles: Vec<Role>,
+    /// Proxies whose word on where a request comes from counts.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether this server speaks TLS itself.
+    pub tls: bool,
+    /// Where people may log in instead.
+    pub single_sign_on: Option<SingleSignOn>,
+}
+
+/// A provider of OpenID Connect.
+#[derive(Clone)]
+pub struct SingleSignOn {
+    /// The provider's address, as it calls itself.
+    pub issuer: String,
+    /// What this server is called there.
+    pub client_id: String,
+    /// What it shows there.
+    pub client_secret: Option<String>,
+    /// What is asked for, beside `openid`.
+    pub scopes: String,
+    /// The claim that says what somebody may do here.
+    pub role_claim: String,
+    /// Which role each of its values gives; `*` is any.
+    pub roles: Vec<(String, Role)>,
+    /// What the button says.
+    pub name: String,
+    /// Certificates of further authorities, as DER.
+    pub authorities: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Settings {
@@ -59,7 +83,17 @@ impl fmt::Debug for Settings {
 impl Settings {
     /// Whether people reach this server over TLS, as far as it knows.
     pub fn secure(&self) -> bool {
-        self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+        self.tls || self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// The name people know this server by, if it was told.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.public_url.as_deref().and_then(host_of_url)
+    }
+
+    /// The secret in use, and the one before it.
+    pub(crate) fn secret_keys(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.secret_key.as_str()).chain(self.previous_secret_key.as_deref())
     }
 
     /// Whether this server answers to a name (without its port).

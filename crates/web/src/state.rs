@@ -2,9 +2,12 @@
 
 use crate::auth::accounts::Accounts;
 use crate::auth::passwords::Passwords;
+use crate::auth::refusals::Refusals;
+use crate::auth::seal::Seal;
 use crate::auth::token::Tokens;
 use crate::metrics::WebMetrics;
 use crate::settings::Settings;
+use crate::single_sign_on::Provider;
 use crate::throttle::Throttle;
 use axum::body::Bytes;
 use std::ops::Deref;
@@ -28,6 +31,10 @@ pub struct Inner {
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Tokens,
+    pub(crate) seal: Seal,
+    pub(crate) refusals: Refusals,
+    /// Where people may log in instead.
+    pub(crate) provider: Option<Provider>,
     pub(crate) throttle: Throttle,
     pub(crate) metrics: WebMetrics,
     /// The OpenAPI document, ready to send.
@@ -56,7 +63,10 @@ impl AppState {
         Self(Arc::new(Inner {
             accounts: Accounts::new(db.clone()),
             passwords: Passwords::new(),
-            tokens: Tokens::new(&settings.secret_key),
+            tokens: Tokens::new(settings.secret_keys()),
+            seal: Seal::new(settings.secret_keys()),
+            refusals: Refusals::default(),
+            provider: settings.single_sign_on.as_ref().map(Provider::new),
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
             schema,

@@ -1,12 +1,13 @@
 //! One token bucket for each caller, kept as a single number: the time at which the bucket is full again.
 
-use crate::settings::{Rate, Rates};
+use crate::settings::Rates;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use watchpost_model::net::Rate;
 use watchpost_model::{KeyId, UserId};
 
 /// Callers remembered at once, over all shards. When there are more, those whose buckets are full are forgotten,
@@ -36,8 +37,9 @@ impl Throttle {
         Self { rates, started: Instant::now(), hasher: RandomState::new(), shards: Default::default() }
     }
 
-    /// Takes one request from the caller's bucket; when it is empty, how long until one is there.
-    pub(crate) fn take(&self, caller: Caller) -> Result<(), Duration> {
+    /// Takes one request from the caller's bucket, which may have a rate of its own; when it is empty, how long until
+    /// one is there.
+    pub(crate) fn take(&self, caller: Caller, own: Option<Rate>) -> Result<(), Duration> {
         let Some(rates) = &self.rates else { return Ok(()) };
         let (caller, rate) = match caller {
             Caller::Anonymous(address) => (Caller::Anonymous(network(address)), rates.anonymous),
@@ -45,6 +47,7 @@ impl Throttle {
             Caller::User(_) => (caller, rates.user),
             Caller::Key(_) => (caller, rates.key),
         };
+        let rate = own.unwrap_or(rate);
         // The monotonic clock: setting the wall clock neither frees nor locks out anybody.
         let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let shard = &self.shards[self.hasher.hash_one(caller) as usize % SHARDS];
@@ -80,7 +83,7 @@ fn take_from(bucket: Entry<'_, Caller, u64>, now: u64, rate: Rate) -> Result<(),
 }
 
 /// A household on IPv6 has a whole /64: its addresses are one caller.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (!0 << 64))),
         v4 => v4,

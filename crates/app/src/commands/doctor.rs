@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
+use crate::net::{Tls, TlsFiles};
 use crate::printer::Printer;
 use crate::{Outcome, start};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -15,6 +16,8 @@ use watchpost_store::{Db, Location};
 const SLOW_DISK: Duration = Duration::from_millis(100);
 /// What is written to try the disk.
 const TRIAL_BYTES: usize = 64 << 10;
+/// A certificate that ends sooner should have been renewed.
+const CERTIFICATE_LEFT_SECONDS: i64 = 7 * 86_400;
 /// 2024-01-01: this software didn't exist before, so a clock that shows less is wrong.
 const OLDEST_SECOND: i64 = 1_704_067_200;
 /// A clock that differs more from the database's makes nodes disagree about when tokens end.
@@ -46,6 +49,7 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
     findings.extend(look_at_hosts(config));
     findings.push(look_at_disk(&config.data_dir));
     findings.push(look_at_clock());
+    findings.extend(config.tls.as_ref().map(look_at_certificate));
     match start::open(config).await {
         Ok(db) => {
             findings.extend(look_at_database(&db, config).await);
@@ -115,6 +119,23 @@ fn look_at_disk(directory: &Path) -> Finding {
             "events wait for the disk: use a faster one for the data directory",
         ),
         Ok(()) => good("disk", format!("keeping 64 KiB took {took_ms:.1} ms")),
+    }
+}
+
+fn look_at_certificate(files: &TlsFiles) -> Finding {
+    if let Err(error) = Tls::load(files.clone()) {
+        return bad("certificate", error.to_string(), "certificate and key are PEM files that go together");
+    }
+    match files.expires() {
+        Ok(Some(end)) if end <= now() => bad("certificate", format!("it expired at {end}"), "renew it"),
+        Ok(Some(end)) if end <= now().plus_seconds(CERTIFICATE_LEFT_SECONDS) => bad(
+            "certificate",
+            format!("it expires at {end}"),
+            "renew it; a new file is taken into use by itself",
+        ),
+        Ok(Some(end)) => good("certificate", format!("it is good until {end}")),
+        Ok(None) => good("certificate", "it can be used; until when can't be told"),
+        Err(error) => bad("certificate", error.to_string(), "check the file"),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::exit::{AppError, ExitStatus};
 use crate::printer::{Printer, table};
 use crate::{Outcome, start};
 use clap::{Arg, ArgMatches, Command};
-use watchpost_model::key::{NewKey, SensorKey};
+use watchpost_model::key::{GivenKey, NewKey, SensorKey};
 use watchpost_model::text::Given;
 use watchpost_model::{Actor, KeyId, Timestamp};
 use watchpost_pipeline::now;
@@ -27,6 +27,30 @@ pub(crate) fn command() -> Command {
                         .long("expires-in-days")
                         .value_name("DAYS")
                         .help("Days until it stops working; never when left out"),
+                )
+                .arg(
+                    Arg::new("source")
+                        .long("source")
+                        .value_name("NAME")
+                        .help("The only source it speaks for; events needn't name it then"),
+                )
+                .arg(
+                    Arg::new("max-severity")
+                        .long("max-severity")
+                        .value_name("SEVERITY")
+                        .help("The worst it may report: LOW, MEDIUM, HIGH or CRITICAL"),
+                )
+                .arg(
+                    Arg::new("from")
+                        .long("from")
+                        .value_name("RANGES")
+                        .help("From where it may be used, such as 10.0.0.0/8,192.0.2.7"),
+                )
+                .arg(
+                    Arg::new("rate")
+                        .long("rate")
+                        .value_name("RATE")
+                        .help("How fast, such as 600/m, instead of what all keys have"),
                 ),
         )
         .subcommand(Command::new("list").about("List keys, without their secrets"))
@@ -47,7 +71,7 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
 }
 
 fn by_command_line() -> AuditEntry {
-    AuditEntry { at: now(), actor: Actor::CommandLine }
+    AuditEntry::local(now(), Actor::CommandLine)
 }
 
 async fn create(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
@@ -55,7 +79,15 @@ async fn create(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outco
         Some(text) => Given::Text(text.clone().into()),
         None => Given::Missing,
     };
-    let new = NewKey::check(&given("name"), &given("days")).map_err(|wrong| {
+    let asked_for = GivenKey {
+        name: given("name"),
+        expires_in_days: given("days"),
+        source_name: given("source"),
+        max_severity: given("max-severity"),
+        networks: given("from"),
+        rate: given("rate"),
+    };
+    let new = NewKey::check(&asked_for).map_err(|wrong| {
         let said: Vec<_> =
             wrong.fields().iter().map(|(f, said)| format!("{f}: {}", said.join(" "))).collect();
         AppError::new(
@@ -66,10 +98,12 @@ async fn create(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outco
     })?;
     let db = start::open_current(config).await?;
     let (secret, prefix, hash) = generate_key();
-    let by = by_command_line();
-    let expires_at = new.expires_in_days.map(|days| by.at.plus_seconds(days * 86_400));
-    let key = db.create_key(&new.name, &prefix, &hash, expires_at, &by).await?;
-    printer.say(format!("Key {} for {} is made. The secret, shown this once:", key.id, key.name));
+    let key = db.create_key(new, &prefix, &hash, &by_command_line()).await?;
+    let held_to = match key.limits.to_string() {
+        none if none.is_empty() => none,
+        limits => format!(" ({limits})"),
+    };
+    printer.say(format!("Key {} for {}{held_to} is made. The secret, shown this once:", key.id, key.name));
     printer.data(secret);
     db.close().await;
     Ok(ExitStatus::Ok)
@@ -84,14 +118,16 @@ async fn list(config: &Config, printer: &Printer) -> Outcome<ExitStatus> {
             (None, false) => "expired",
         };
         let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
-        let (expires, used) = (time(key.expires_at), time(key.last_used_at));
-        vec![key.id.to_string(), key.name, format!("{}…", key.prefix), state.into(), expires, used]
+        let (expires, used, limits) = (time(key.expires_at), time(key.last_used_at), key.limits.to_string());
+        vec![key.id.to_string(), key.name, format!("{}…", key.prefix), state.into(), expires, used, limits]
     };
     let keys = all_rows(|page| db.keys(page)).await?;
     let rows: Vec<_> = keys.into_iter().map(row).collect();
     match rows.is_empty() {
         true => printer.say("There are no keys yet. `watchpost key create NAME` makes one."),
-        false => printer.data(table(&["ID", "NAME", "SECRET", "STATE", "EXPIRES", "LAST USED"], &rows)),
+        false => {
+            printer.data(table(&["ID", "NAME", "SECRET", "STATE", "EXPIRES", "LAST USED", "HELD TO"], &rows))
+        }
     }
     Ok(ExitStatus::Ok)
 }

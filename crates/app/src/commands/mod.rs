@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and who does it.
 
+mod audit;
 mod doctor;
 mod keys;
 mod migrate;
@@ -32,6 +33,7 @@ fn command() -> Command {
         .subcommand(users::command())
         .subcommand(users::create_superuser())
         .subcommand(keys::command())
+        .subcommand(audit::command())
         .subcommand(
             Command::new("settings")
                 .about("Show the settings in force and where each comes from")
@@ -82,6 +84,7 @@ pub(crate) fn run(printer: &Printer) -> Outcome<ExitStatus> {
             Some(("user", asked)) => users::run(&config, asked, printer).await,
             Some(("createsuperuser", asked)) => users::create(&config, asked, printer).await,
             Some(("key", asked)) => keys::run(&config, asked, printer).await,
+            Some(("audit", asked)) => audit::run(&config, asked, printer).await,
             Some(("doctor", asked)) => doctor::run(&config, asked, printer).await,
             Some((other, _)) => Err(AppError::failed(format!("there is no command {other}"))),
         }

@@ -11,8 +11,8 @@ use watchpost_model::text::Given;
 use watchpost_model::user::NewUser;
 use watchpost_model::{Actor, Invalid, Role, User, UserId};
 use watchpost_pipeline::now;
-use watchpost_store::{AuditEntry, Db, StoreError, UserChange};
-use watchpost_web::{generate_password, hash_password};
+use watchpost_store::{AuditEntry, Db, NewPassword, StoreError, UserChange};
+use watchpost_web::{ONE_TIME_SECONDS, generate_password, hash_password};
 
 fn new_user_args(command: Command) -> Command {
     command
@@ -46,13 +46,19 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(
             Command::new("reset-password")
-                .about("Give a user a new password, generated unless one is given; activates a disabled user")
+                .about("Give a user a one-time password, which they have to change within a day, or the one given; activates a disabled user")
                 .arg(name())
                 .arg(
                     Arg::new("password-stdin")
                         .long("password-stdin")
                         .action(ArgAction::SetTrue)
-                        .help("Read the password from the first line of stdin"),
+                        .help("Read the password from the first line of stdin; it needn't be changed"),
+                )
+                .arg(
+                    Arg::new("no-second-factor")
+                        .long("no-second-factor")
+                        .action(ArgAction::SetTrue)
+                        .help("Take the second factor away, too, for somebody who lost it"),
                 ),
         )
 }
@@ -75,7 +81,7 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
 }
 
 fn by_command_line() -> AuditEntry {
-    AuditEntry { at: now(), actor: Actor::CommandLine }
+    AuditEntry::local(now(), Actor::CommandLine)
 }
 
 fn wrong(invalid: &Invalid) -> AppError {
@@ -226,14 +232,24 @@ async fn reset_password(config: &Config, asked: &ArgMatches, printer: &Printer) 
     let (id, name) = find(&db, asked).await?;
     let given = asked.get_flag("password-stdin");
     let password = if given { password_from_stdin()? } else { generate_password() };
-    watchpost_model::user::check_new_password(&Given::Text(password.as_str().into()), &name)
+    watchpost_model::password::check_new_password(&Given::Text(password.as_str().into()), &name)
         .map_err(|why| wrong(&Invalid::field("password", why)))?;
     let hash = hashed(password.clone()).await?;
-    let change = UserChange { password_hash: Some(hash), active: Some(true), ..UserChange::default() };
-    db.update_user(id, change, None, &by_command_line()).await?;
+    let by = by_command_line();
+    let until = (!given).then(|| by.at.plus_seconds(ONE_TIME_SECONDS));
+    let password_change = Some(NewPassword { hash, until });
+    let change = UserChange { password: password_change, active: Some(true), ..UserChange::default() };
+    db.update_user(id, change, None, &by).await?;
     printer.say(format!("{name} has a new password; all tokens and sessions have ended."));
+    if asked.get_flag("no-second-factor") {
+        match db.end_factor(id, &by).await {
+            Ok(()) => printer.say("The second factor is taken away."),
+            Err(StoreError::Conflict) => printer.say("There was no second factor."),
+            Err(error) => return Err(error.into()),
+        }
+    }
     if !given {
-        printer.say("The password, shown this once:");
+        printer.say("A one-time password, shown this once; it lets in within a day, to choose another:");
         printer.data(password);
     }
     db.close().await;

@@ -11,7 +11,8 @@ on_both_engines!(every_route_as_every_role, a_change_of_access_acts_at_once, oth
 /// Bodies that change nothing when they are let through: what they lack or name is refused with 400 or 404.
 fn probe(client: &Client<'_>, route: &RouteInfo) -> u16 {
     // An id that nothing has.
-    let path = route.path.replace("{id}", "4503599627370000").replace("{name}", "none");
+    let path =
+        route.path.replace("{id}", "4503599627370000").replace("{name}", "none").replace("{session}", "none");
     let body: &[u8] = match route.method.as_str() {
         "POST" | "PUT" | "PATCH" => br#"{"status":"nope","severity":"nope","username":"","name":""}"#,
         _ => b"",
@@ -21,7 +22,9 @@ fn probe(client: &Client<'_>, route: &RouteInfo) -> u16 {
 }
 
 fn every_route_as_every_role(server: &Server) {
-    let routes = site_map();
+    let mut routes = site_map();
+    // Whoever logs out everywhere is nobody afterwards.
+    routes.sort_by_key(|route| route.path.ends_with("/logout-all"));
     assert!(routes.len() > 60, "only {} routes: the walk is broken", routes.len());
     let callers = [
         (Rank::Anonymous, server.anonymous()),

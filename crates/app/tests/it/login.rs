@@ -13,7 +13,14 @@ on_both_engines!(
 
 fn odd_credentials_are_refused_alike(server: &Server) {
     let anyone = server.anonymous();
-    for path in ["/api/auth/login/", "/api/v1/auth/login/", "/v1/auth/login/", "/api/auth/token/"] {
+    for (n, path) in ["/api/auth/login/", "/api/v1/auth/login/", "/v1/auth/login/", "/api/auth/token/"]
+        .into_iter()
+        .enumerate()
+    {
+        // Attempts with one name add up.
+        let name = format!("walker{n}");
+        server.user(&name, "ANALYST");
+        let (missing, broken) = (format!("nobody{n}"), format!("wal\0ker{n}"));
         let none = anyone.post_json(path, "{}").expect(400);
         assert_eq!(
             none,
@@ -25,13 +32,13 @@ fn odd_credentials_are_refused_alike(server: &Server) {
         assert_eq!(anyone.post_json(path, &null).expect(400)["password"][0], "This field may not be null.");
         let long = "x".repeat(10_240);
         for (username, password) in [
-            (ADMIN, "wrong"),
-            (ADMIN, " "),
-            ("nobody", PASSWORD),
-            (ADMIN, "a\u{0}b"),
-            ("ad\u{0}min", PASSWORD),
-            (ADMIN, long.as_str()),
-            (ADMIN, &PASSWORD[..PASSWORD.len() - 1]),
+            (name.as_str(), "wrong"),
+            (&name, " "),
+            (&missing, PASSWORD),
+            (&name, "a\u{0}b"),
+            (&broken, PASSWORD),
+            (&name, long.as_str()),
+            (&name, &PASSWORD[..PASSWORD.len() - 1]),
         ] {
             let answer =
                 anyone.post_json(path, &json!({"username": username, "password": password}).to_string());
@@ -87,7 +94,13 @@ fn the_command_line_changes_a_running_server(server: &Server) {
     while jane.get("/api/v1/alerts").status != 401 {
         assert!(std::time::Instant::now() < deadline, "an old token has to die within five seconds");
     }
-    server.log_in("jane", password.trim());
+    let log_in =
+        |body: serde_json::Value| server.anonymous().post_json("/api/v1/auth/login", &body.to_string());
+    let given = json!({"username": "jane", "password": password.trim()});
+    assert_eq!(log_in(given).expect(403)["code"], "password_change_required");
+    let own = json!({"username": "jane", "password": password.trim(), "new_password": "wolkenbruch im mai"});
+    log_in(own).expect(200);
+    server.log_in("jane", "wolkenbruch im mai");
     let made = server.command().args(["key", "create", "probe"]).output().unwrap();
     let secret = String::from_utf8(made.stdout).unwrap();
     server

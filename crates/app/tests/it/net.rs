@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use watchpost::{NetLimits, accept};
+use watchpost::{NetLimits, NetOptions, accept};
 
 /// Answers `/slow` when it is told to, everything else at once with the length of its body.
 #[derive(Clone)]
@@ -59,13 +59,14 @@ impl Running {
         let (stop, stopped) = oneshot::channel();
         let (told, address) = std::sync::mpsc::channel();
         let served = service.clone();
+        let options = NetOptions { limits, ..NetOptions::default() };
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 told.send(listener.local_addr().unwrap()).unwrap();
-                accept(listener, served, limits, async { drop(stopped.await) }).await.unwrap();
+                accept(listener, served, options, async { drop(stopped.await) }).await.unwrap();
             });
         });
         Self { address: address.recv().unwrap(), service, stop: Some(stop), thread: Some(thread) }
@@ -181,8 +182,9 @@ fn a_request_that_takes_too_long_is_cut_off_before_the_loop_returns() {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let limits = NetLimits { farewell: Duration::from_millis(100), ..NetLimits::default() };
+        let options = NetOptions { limits, ..NetOptions::default() };
         let accepting =
-            tokio::spawn(accept(listener, service.clone(), limits, async { drop(stopped.await) }));
+            tokio::spawn(accept(listener, service.clone(), options, async { drop(stopped.await) }));
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         service.arrived.notified().await;

@@ -59,6 +59,14 @@ impl Engine {
         }
     }
 
+    /// Text that is compared byte by byte, whatever the database sorts by.
+    pub(crate) fn by_bytes(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => column.to_owned(),
+            Self::Postgres => format!("{column} COLLATE \"C\""),
+        }
+    }
+
     /// The statement that inserts rows in bulk: one row a call on SQLite, arrays on PostgreSQL.
     pub(crate) fn bulk_insert(self, into: &Target) -> Cow<'static, str> {
         let table = match into {
@@ -182,7 +190,15 @@ impl Engine {
                 ("{counting}", "WITH (fillfactor = 50)"),
             ],
         };
-        let mut text = text.replace("{search}", &crate::index::migration(self));
+        // SQLite gets it as a function of each connection.
+        let sha256_hex = match self {
+            Self::Sqlite => "",
+            Self::Postgres => {
+                "CREATE FUNCTION sha256_hex(said TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$ SELECT encode(sha256(convert_to(said, 'UTF8')), 'hex') $$;"
+            }
+        };
+        let mut text =
+            text.replace("{search}", &crate::index::migration(self)).replace("{sha256_hex}", sha256_hex);
         for (token, value) in tokens {
             text = text.replace(token, value);
         }

@@ -4,7 +4,9 @@ use super::dialect::Engine;
 use super::guard::network_file_system;
 use super::index_file;
 use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
+use crate::audit::sha256_hex;
 use crate::{StoreError, faults};
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
 use std::borrow::Cow;
@@ -249,6 +251,7 @@ impl From<rusqlite::Error> for Unset {
 pub(super) fn configure(writer: &Connection, synchronous: &str) -> Result<(), Unset> {
     writer.busy_timeout(BUSY_TIMEOUT)?;
     writer.set_prepared_statement_cache_capacity(PREPARED);
+    add_functions(writer)?;
     let set = [
         ("journal_mode", "wal".to_owned()),
         ("synchronous", synchronous.to_owned()),
@@ -271,10 +274,19 @@ pub(super) fn configure(writer: &Connection, synchronous: &str) -> Result<(), Un
     Ok(())
 }
 
+/// What PostgreSQL brings along.
+fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("sha256_hex", 1, flags, |context| {
+        Ok(sha256_hex(context.get_raw(0).as_str()?))
+    })
+}
+
 fn open_reader(path: &Path, index: &Path) -> Result<Connection, StoreError> {
     let reader = Connection::open(path).map_err(StoreError::from)?;
     reader.busy_timeout(BUSY_TIMEOUT)?;
     reader.set_prepared_statement_cache_capacity(PREPARED);
+    add_functions(&reader)?;
     reader.execute("ATTACH DATABASE ?1 AS search", [index.to_string_lossy()])?;
     reader.pragma_update(None, "query_only", "1")?;
     reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;

@@ -2,9 +2,9 @@
 
 mod indexes;
 
+use crate::audit::sha256_hex;
 use crate::db::Engine;
 use crate::{Db, StoreError};
-use sha2::{Digest, Sha256};
 use watchpost_model::Timestamp;
 
 struct Step {
@@ -17,6 +17,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { number: 1, name: "house", text: include_str!("0001_house.sql") },
     Step { number: 2, name: "speed", text: include_str!("0002_speed.sql") },
+    Step { number: 3, name: "identity", text: include_str!("0003_identity.sql") },
 ];
 
 /// The newest step this binary knows.
@@ -32,10 +33,6 @@ pub struct Pending {
     pub number: i64,
     /// What it is called.
     pub name: &'static str,
-}
-
-fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Db {
@@ -67,7 +64,7 @@ impl Db {
         for step in STEPS {
             let recorded = applied.iter().find(|(number, _)| *number == step.number);
             if let Some((number, recorded)) = recorded
-                && *recorded != hash(step.text)
+                && *recorded != sha256_hex(step.text)
             {
                 return Err(StoreError::Unfit(format!(
                     "step {number} ({}) of the database was made by other text than this Watchpost's; restore a backup or ask before going on",
@@ -96,7 +93,7 @@ impl Db {
                 "INSERT INTO schema_migrations (version, name, hash, applied_at) VALUES ({}, '{}', '{}', {})",
                 step.number,
                 step.name,
-                hash(step.text),
+                sha256_hex(step.text),
                 now.micros()
             );
             let script = vec![engine.migration(RECORD_TABLE), record, engine.migration(step.text)];

@@ -1,6 +1,6 @@
 //! Alerts move on, with a history and exact counts, whoever does it at once.
 
-use crate::{Place, actor, at, event, on_both_engines, store};
+use crate::{Place, at, by, event, on_both_engines, store};
 use watchpost_model::{AlertId, Severity, Status};
 use watchpost_store::{Db, StoreError};
 
@@ -9,13 +9,13 @@ on_both_engines!(a_change_is_kept_with_who_and_what, a_stale_change_is_refused, 
 async fn a_change_is_kept_with_who_and_what(db: Db, _: Place) {
     store(&db, &[event(1, Severity::High, "fw", "scan", "x")]).await.unwrap();
     let id = AlertId::new(1);
-    let changed = db.change_alert_status(id, Status::Resolved, None, &actor("jane"), at(5)).await.unwrap();
+    let changed = db.change_alert_status(id, Status::Resolved, None, &by("jane", 5)).await.unwrap();
     assert_eq!(
         (changed.from, changed.alert.status, changed.alert.version),
         (Status::Open, Status::Resolved, 2)
     );
     assert_eq!(db.alert(id).await.unwrap().unwrap(), changed.alert);
-    db.change_alert_status(id, Status::Resolved, None, &actor("joe"), at(6)).await.unwrap();
+    db.change_alert_status(id, Status::Resolved, None, &by("joe", 6)).await.unwrap();
     let history = db.alert_history(id).await.unwrap();
     assert_eq!(history.len(), 1, "asking for what is so already leaves no trace");
     assert_eq!(
@@ -25,15 +25,15 @@ async fn a_change_is_kept_with_who_and_what(db: Db, _: Place) {
     let counts = db.alert_counts().await.unwrap();
     assert_eq!(counts.sum(&[Status::Open], &[]), 0);
     assert_eq!(counts.sum(&[Status::Resolved], &[Severity::High]), 1);
-    let missing = db.change_alert_status(AlertId::new(9), Status::Open, None, &actor("jane"), at(5)).await;
+    let missing = db.change_alert_status(AlertId::new(9), Status::Open, None, &by("jane", 5)).await;
     assert!(matches!(missing, Err(StoreError::NotFound)));
 }
 
 async fn a_stale_change_is_refused(db: Db, _: Place) {
     store(&db, &[event(1, Severity::High, "fw", "scan", "x")]).await.unwrap();
     let id = AlertId::new(1);
-    db.change_alert_status(id, Status::Acknowledged, Some(1), &actor("jane"), at(5)).await.unwrap();
-    let stale = db.change_alert_status(id, Status::Resolved, Some(1), &actor("joe"), at(6)).await;
+    db.change_alert_status(id, Status::Acknowledged, Some(1), &by("jane", 5)).await.unwrap();
+    let stale = db.change_alert_status(id, Status::Resolved, Some(1), &by("joe", 6)).await;
     assert!(matches!(stale, Err(StoreError::Conflict)));
     assert_eq!(db.alert(id).await.unwrap().unwrap().status, Status::Acknowledged);
     assert_eq!(db.alert_history(id).await.unwrap().len(), 1);
@@ -49,7 +49,7 @@ async fn changes_at_once_all_land(db: Db, _: Place) {
             let mut moved = 0;
             for step in 0..6 {
                 let to = Status::ALL[(n + step) % 3];
-                match db.change_alert_status(id, to, None, &actor("crowd"), at(7)).await {
+                match db.change_alert_status(id, to, None, &by("crowd", 7)).await {
                     Ok(changed) => moved += i64::from(changed.from != to),
                     // Eight times somebody else was quicker: allowed, and nothing was changed.
                     Err(StoreError::Conflict) => {}

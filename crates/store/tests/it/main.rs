@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod alerts;
+mod audit;
 mod engines;
 mod ingest;
 mod lists;
@@ -10,6 +11,7 @@ mod migrations;
 mod model;
 mod once;
 mod people;
+mod sessions;
 mod statements;
 mod stats;
 
@@ -118,12 +120,12 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(1_795_000_000_000_000).plus_seconds(seconds)
 }
 
-pub(crate) fn actor(name: &str) -> Actor {
+fn actor(name: &str) -> Actor {
     Actor::User { id: UserId::new(1), name: name.to_owned() }
 }
 
 pub(crate) fn by(name: &str, seconds: i64) -> AuditEntry {
-    AuditEntry { at: at(seconds), actor: actor(name) }
+    AuditEntry::local(at(seconds), actor(name))
 }
 
 pub(crate) fn event(id: i64, severity: Severity, source: &str, kind: &str, description: &str) -> Event {

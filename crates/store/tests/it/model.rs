@@ -1,6 +1,6 @@
 //! Lists, filters and counts, against a plain model: whatever is asked, both say the same.
 
-use crate::{Place, actor, at, on_both_engines, store, stored};
+use crate::{Place, at, by, on_both_engines, store, stored};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -195,7 +195,7 @@ async fn lists_agree_with_a_plain_model(db: Db, _: Place) {
     for event in events.iter().filter(|event| event.severity >= Severity::High) {
         let id = AlertId::new(event.id.get());
         let to = Status::ALL[event.id.get() as usize % 3];
-        alerts.push(db.change_alert_status(id, to, None, &actor("jane"), at(100)).await.unwrap().alert);
+        alerts.push(db.change_alert_status(id, to, None, &by("jane", 100)).await.unwrap().alert);
     }
     let mut runner = TestRunner::deterministic();
     for n in 0..QUESTIONS {

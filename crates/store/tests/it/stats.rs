@@ -1,6 +1,6 @@
 //! Counts over time, against counting.
 
-use crate::{Place, actor, at, event, on_both_engines, store};
+use crate::{Place, at, by, event, on_both_engines, store};
 use std::collections::BTreeMap;
 use watchpost_model::id::event_id_floor;
 use watchpost_model::{AlertId, Severity, Status};
@@ -47,11 +47,11 @@ async fn reactions_are_measured_once(db: Db, _: Place) {
         let mut one = event(n, Severity::High, "fw", "scan", "x");
         one.created_at = at(0);
         store(&db, &[one]).await.unwrap();
-        let (id, who) = (AlertId::new(n), actor("jane"));
+        let id = AlertId::new(n);
         let took = if n == 10 { 1_000 } else { 10 };
-        db.change_alert_status(id, Status::Acknowledged, None, &who, at(took)).await.unwrap();
-        db.change_alert_status(id, Status::Open, None, &who, at(5_000)).await.unwrap();
-        db.change_alert_status(id, Status::Acknowledged, None, &who, at(6_000)).await.unwrap();
+        db.change_alert_status(id, Status::Acknowledged, None, &by("jane", took)).await.unwrap();
+        db.change_alert_status(id, Status::Open, None, &by("jane", 5_000)).await.unwrap();
+        db.change_alert_status(id, Status::Acknowledged, None, &by("jane", 6_000)).await.unwrap();
     }
     let found = db.durations(false, 3_600, at(0), at(90_000)).await.unwrap().unwrap();
     assert_eq!(found.n, 10, "the first time counts");

@@ -20,7 +20,6 @@ use utoipa::ToSchema;
 use watchpost_model::alert::StatusChange;
 use watchpost_model::{Alert, AlertId, Invalid, Status};
 use watchpost_pipeline::decode::Fields;
-use watchpost_pipeline::now;
 
 pub(crate) const STATUS_BODY: &[Field] = &[
     Field::required(
@@ -214,7 +213,7 @@ pub(crate) async fn set_status(
     version: Option<i64>,
     caller: &Caller,
 ) -> Result<Alert, ApiError> {
-    let changed = state.db.change_alert_status(id, to, version, &caller.actor, now()).await?;
+    let changed = state.db.change_alert_status(id, to, version, &caller.entry()).await?;
     if changed.from != to {
         tracing::info!(alert.id = id.get(), from = %changed.from, to = %to, by = %caller.actor, "alert changed");
     }

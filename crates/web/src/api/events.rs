@@ -2,7 +2,7 @@
 
 use crate::api::Case;
 use crate::api::page::PageView;
-use crate::auth::guard::{Caller, EventReader, Sensor};
+use crate::auth::guard::{Caller, EventReader, NotDetected, Sensor};
 use crate::body::{Field, Holds, SEVERITIES};
 use crate::bulk::Bulk;
 use crate::bulk::encoding::Reader;
@@ -196,7 +196,15 @@ pub(crate) async fn ingest(
     caller: &Caller,
     case: Case,
 ) -> Result<StoredEvent, ApiError> {
-    let detected = Detected::check(&input.fields()?.event())?;
+    let fields = input.fields()?;
+    let detected = match caller.detect(fields.event()) {
+        Ok(detected) => detected,
+        Err(NotDetected::Wrong(wrong)) => return Err(wrong.into()),
+        Err(NotDetected::Beyond(wrong)) => {
+            beyond(state, caller, 1).await;
+            return Err(wrong.into());
+        }
+    };
     let origin = caller.origin().ok_or(ApiError::NoCredential)?;
     let Some((key, body)) = input.keyed() else { return store(state, detected, origin, case, None).await };
     let mut keyed = KeyedBody::begin(state, caller, key)?;
@@ -209,6 +217,13 @@ pub(crate) async fn ingest(
             Ok(StoredEvent { event: EventView::new(event, case), alert, replayed: true })
         }
     }
+}
+
+/// Reports that a key tried to say more than it may.
+pub(crate) async fn beyond(state: &AppState, caller: &Caller, events: u64) {
+    state.metrics.beyond_key.inc_by(events);
+    let why = "events from another source or of a worse severity than the key may report";
+    state.refusals.note(state, caller, "events".into(), why).await;
 }
 
 /// Stores a checked event.
@@ -259,10 +274,9 @@ async fn create(
     }
     if let Some(shape) = shape {
         let atomic = atomic(query.as_deref().unwrap_or_default())?;
-        let origin = caller.origin().ok_or(ApiError::NoCredential)?;
         let key = Key::of(&parts.headers)?;
         let keyed = key.map(|key| KeyedBody::begin(&state, &caller, &key)).transpose()?;
-        let report = Bulk::new(state, origin, keyed, atomic).take(shape, &begun, &mut reader).await?;
+        let report = Bulk::new(state, caller, keyed, atomic)?.take(shape, &begun, &mut reader).await?;
         return Ok(report.into_response());
     }
     if length > max as u64 && !reader.is_packed() {
@@ -311,7 +325,8 @@ async fn read(
 /// A route that does everything that handing in an event does, but store it: what storing is measured against.
 pub(crate) fn answer_without_storing() -> axum::routing::MethodRouter<AppState> {
     async fn answer(Sensor(caller): Sensor, input: Input) -> Result<Response, ApiError> {
-        let detected = Detected::check(&input.fields()?.event())?;
+        let fields = input.fields()?;
+        let detected = caller.detect(fields.event())?;
         let origin = caller.origin().ok_or(ApiError::NoCredential)?;
         let event = detected.event.stored(EventId::new(1), now(), origin);
         let stored =

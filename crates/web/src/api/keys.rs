@@ -3,7 +3,7 @@
 use crate::api::page::PageView;
 use crate::auth::guard::{Administrator, Caller};
 use crate::auth::secret::generate_key;
-use crate::body::{Field, Holds};
+use crate::body::{Field, Holds, SEVERITIES};
 use crate::error::ApiError;
 use crate::extract::{Id, Input, ListRequest};
 use crate::openapi::Operation;
@@ -16,10 +16,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
-use watchpost_model::KeyId;
-use watchpost_model::key::{NewKey, SensorKey};
+use watchpost_model::key::{GivenKey, NewKey, SensorKey};
+use watchpost_model::{KeyId, Severity};
+use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::AuditEntry;
 
 const CREATE: &[Field] = &[
     Field::required("name", Holds::Text, "What the key is for.", "edge-firewall-1"),
@@ -28,6 +28,30 @@ const CREATE: &[Field] = &[
         Holds::Number,
         "Days until it stops working; never when left out.",
         "365",
+    ),
+    Field::optional(
+        "source_name",
+        Holds::Text,
+        "The only source it speaks for; events that name none get it.",
+        "edge-firewall-1",
+    ),
+    Field::optional(
+        "max_severity",
+        Holds::OneOf(SEVERITIES),
+        "The worst it may report; an event above it is refused, and the attempt is in the audit log.",
+        "HIGH",
+    ),
+    Field::optional(
+        "networks",
+        Holds::Text,
+        "Addresses and ranges it may be used from, separated by commas; anywhere when left out.",
+        "192.0.2.0/24, 2001:db8::/32",
+    ),
+    Field::optional(
+        "rate",
+        Holds::Text,
+        "Requests per s, m, h or d, instead of the rate of all keys.",
+        "600/m",
     ),
 ];
 
@@ -80,6 +104,15 @@ pub(crate) struct KeyView {
     last_used_at: Option<String>,
     /// Whether it opens anything now.
     is_active: bool,
+    /// The only source it speaks for.
+    source_name: Option<String>,
+    /// The worst it may report.
+    max_severity: Option<&'static str>,
+    /// Addresses and ranges it may be used from; empty for anywhere.
+    networks: Vec<String>,
+    /// Its own rate.
+    #[schema(example = "600/m")]
+    rate: Option<String>,
 }
 
 /// A sensor key that was just made.
@@ -103,7 +136,23 @@ impl KeyView {
             expires_at: text(key.expires_at),
             revoked_at: text(key.revoked_at),
             last_used_at: text(key.last_used_at),
+            source_name: key.limits.source_name,
+            max_severity: key.limits.max_severity.map(Severity::as_str),
+            networks: key.limits.networks.iter().map(ToString::to_string).collect(),
+            rate: key.limits.rate.map(|rate| rate.to_string()),
         }
+    }
+}
+
+/// What was given for a key to be made.
+pub(crate) fn given_key<'a>(fields: &Fields<'a>) -> GivenKey<'a> {
+    GivenKey {
+        name: fields.get("name"),
+        expires_in_days: fields.get("expires_in_days"),
+        source_name: fields.get("source_name"),
+        max_severity: fields.get("max_severity"),
+        networks: fields.get("networks"),
+        rate: fields.get("rate"),
     }
 }
 
@@ -114,11 +163,9 @@ pub(crate) async fn create_key(
     caller: &Caller,
 ) -> Result<(SensorKey, String), ApiError> {
     let (secret, prefix, hash) = generate_key();
-    let by = AuditEntry { at: now(), actor: caller.actor.clone() };
-    let expires_at = new.expires_in_days.map(|days| by.at.plus_seconds(days * 86_400));
-    let key = state.db.create_key(&new.name, &prefix, &hash, expires_at, &by).await?;
+    let key = state.db.create_key(new, &prefix, &hash, &caller.entry()).await?;
     state.accounts.forget();
-    tracing::info!(key.id = key.id.get(), key.name = key.name, by = %by.actor, "sensor key created");
+    tracing::info!(key.id = key.id.get(), key.name = key.name, by = %caller.actor, "sensor key created");
     Ok((key, secret))
 }
 
@@ -137,7 +184,7 @@ async fn create(
     input: Input,
 ) -> Result<Response, ApiError> {
     let fields = input.fields()?;
-    let new = NewKey::check(&fields.get("name"), &fields.get("expires_in_days"))?;
+    let new = NewKey::check(&given_key(&fields))?;
     let (key, secret) = create_key(&state, new, &caller).await?;
     Ok((StatusCode::CREATED, Json(NewKeyView { key: KeyView::new(key), secret })).into_response())
 }
@@ -162,9 +209,8 @@ async fn revoke(
 
 /// Revokes a key.
 pub(crate) async fn revoke_key(state: &AppState, id: KeyId, caller: &Caller) -> Result<(), ApiError> {
-    let by = AuditEntry { at: now(), actor: caller.actor.clone() };
-    let key = state.db.revoke_key(id, &by).await?;
+    let key = state.db.revoke_key(id, &caller.entry()).await?;
     state.accounts.forget();
-    tracing::info!(key.id = id.get(), key.name = key.name, by = %by.actor, "sensor key revoked");
+    tracing::info!(key.id = id.get(), key.name = key.name, by = %caller.actor, "sensor key revoked");
     Ok(())
 }

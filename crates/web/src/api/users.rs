@@ -1,8 +1,9 @@
 //! Users, for Admins.
 
+use crate::api::auth::{SessionView, session_of};
 use crate::api::page::PageView;
 use crate::auth::guard::Administrator;
-use crate::auth::login;
+use crate::auth::{account, grant};
 use crate::body::{Field, Holds, ROLES};
 use crate::error::{ApiError, choose_from};
 use crate::extract::{Id, Input, ListRequest, based_on};
@@ -11,15 +12,17 @@ use crate::query;
 use crate::routes::Routes;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use watchpost_model::password::check_new_password;
 use watchpost_model::text::Given;
-use watchpost_model::user::{NewUser, UserChangeRequest, check_email, check_new_password, check_username};
+use watchpost_model::user::{NewUser, UserChangeRequest, check_email, check_username};
 use watchpost_model::{Invalid, Role, User, UserId};
 use watchpost_pipeline::decode::Fields;
+use watchpost_pipeline::now;
 
 const CREATE: &[Field] = &[
     Field::required("username", Holds::Text, "The name to log in with, unique in any letter case.", "jane"),
@@ -116,6 +119,48 @@ pub(crate) fn routes(routes: &mut Routes) {
             .says(409, "It is the last active Admin"),
         remove,
     );
+    routes.add(
+        &["/api/v1/users/{id}/reset-password"],
+        Operation::post("resetPassword", "Users", "Give a user a one-time password")
+            .about(
+                "It lets the user choose a password of their own within a day, and nothing else. All their tokens and \
+                 sessions end.",
+            )
+            .answers::<OneTimePassword>(200, "Shown this once")
+            .says(409, "The user has no password here"),
+        reset_password,
+    );
+    routes.add(
+        &["/api/v1/users/{id}/factor"],
+        Operation::delete("removeFactorOf", "Users", "Take a user's second factor away")
+            .about("For a user who lost it and the recovery codes.")
+            .says(204, "Removed"),
+        remove_factor,
+    );
+    routes.add(
+        &["/api/v1/users/{id}/sessions"],
+        Operation::get("listSessionsOf", "Users", "Where a user is logged in")
+            .answers::<Vec<SessionView>>(200, "What was used last comes first"),
+        list_sessions,
+    );
+    routes.add(
+        &["/api/v1/users/{id}/sessions"],
+        Operation::delete("endSessionsOf", "Users", "Log a user out everywhere").says(204, "Ended"),
+        end_sessions,
+    );
+    routes.add(
+        &["/api/v1/users/{id}/sessions/{session}"],
+        Operation::delete("endSessionOf", "Users", "Log a user out somewhere").says(204, "Ended"),
+        end_session,
+    );
+}
+
+/// A password that lets its user choose another.
+#[derive(Serialize, ToSchema)]
+struct OneTimePassword {
+    /// Shown this once.
+    password: String,
+    user: UserView,
 }
 
 /// A user. There is nothing secret in it.
@@ -131,6 +176,12 @@ pub(crate) struct UserView {
     created_at: String,
     #[schema(format = DateTime)]
     last_login: Option<String>,
+    /// Whether logging in takes a second factor.
+    second_factor: bool,
+    /// Whether the password is one-time and has to be changed.
+    must_change_password: bool,
+    /// Whether the user logs in by single sign-on and has no password here.
+    single_sign_on: bool,
     version: i64,
 }
 
@@ -144,6 +195,9 @@ impl UserView {
             is_active: user.active,
             created_at: user.created_at.to_string(),
             last_login: user.last_login_at.map(|at| at.to_string()),
+            second_factor: user.second_factor,
+            must_change_password: user.must_change_password,
+            single_sign_on: user.single_sign_on,
             version: user.version,
         }
     }
@@ -181,7 +235,7 @@ async fn create(
     let fields = input.fields()?;
     let role = fields.get("role").or(Given::Text(Role::Analyst.as_str().into()));
     let new = NewUser::check(&fields.get("username"), &fields.get("password"), &fields.get("email"), &role)?;
-    let user = login::create_user(&state, new, caller.actor).await?;
+    let user = account::create_user(&state, new, &caller).await?;
     Ok((StatusCode::CREATED, Json(UserView::new(user))).into_response())
 }
 
@@ -221,7 +275,7 @@ async fn change(
     let fields = input.fields()?;
     let change = changes(&fields, &known.user.username)?;
     let version = based_on(&headers, &fields)?;
-    login::change_user(&state, id, change, version, caller.actor).await.map(UserView::new).map(Json)
+    account::change_user(&state, id, change, version, &caller).await.map(UserView::new).map(Json)
 }
 
 async fn replace(
@@ -242,7 +296,7 @@ async fn replace(
     change.email.get_or_insert_default();
     change.active.get_or_insert(true);
     let version = based_on(&headers, &fields)?;
-    login::change_user(&state, id, change, version, caller.actor).await.map(UserView::new).map(Json)
+    account::change_user(&state, id, change, version, &caller).await.map(UserView::new).map(Json)
 }
 
 async fn remove(
@@ -251,6 +305,57 @@ async fn remove(
     Id(id): Id<UserId>,
 ) -> Result<StatusCode, ApiError> {
     let change = UserChangeRequest { active: Some(false), ..UserChangeRequest::default() };
-    login::change_user(&state, id, change, None, caller.actor).await?;
+    account::change_user(&state, id, change, None, &caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reset_password(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+) -> Result<Json<OneTimePassword>, ApiError> {
+    let (user, password) = account::reset_password(&state, id, &caller).await?;
+    Ok(Json(OneTimePassword { password, user: UserView::new(user) }))
+}
+
+async fn remove_factor(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+) -> Result<StatusCode, ApiError> {
+    account::remove_factor(&state, id, &caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_sessions(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+) -> Result<Json<Vec<SessionView>>, ApiError> {
+    state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    let current = caller.session.as_deref();
+    let sessions = state.db.sessions_of(id, now()).await?;
+    Ok(Json(sessions.into_iter().map(|session| SessionView::new(session, current)).collect()))
+}
+
+async fn end_sessions(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Id(id): Id<UserId>,
+) -> Result<StatusCode, ApiError> {
+    state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    state.db.end_sessions_of(id, None, &caller.entry()).await?;
+    state.accounts.forget();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn end_session(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+    Path((id, session)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let id: UserId = id.parse().map_err(|_| ApiError::NotFound)?;
+    let session = session_of(&state, id, &session).await?;
+    grant::end(&state, &session, &caller, "session.end").await?;
     Ok(StatusCode::NO_CONTENT)
 }

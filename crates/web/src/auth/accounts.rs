@@ -1,4 +1,4 @@
-//! What is remembered about users and keys, so that a request needn't ask the database who is asking.
+//! What is remembered about users, sessions and keys, so that a request needn't ask the database who is asking.
 //!
 //! A change made through this server is seen at once; one made elsewhere (another node, the command line) when
 //! the watch next looks, well within five seconds.
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use watchpost_model::key::SensorKey;
 use watchpost_model::{KeyId, Timestamp, User, UserId};
-use watchpost_store::Db;
+use watchpost_store::{Db, Session};
 
 /// How often to look for changes made elsewhere.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ pub(crate) struct Accounts {
     db: Db,
     users: Remembered<UserId, Option<Arc<Account>>>,
     keys: Remembered<String, Option<Arc<SensorKey>>>,
+    sessions: Remembered<String, Option<Arc<Session>>>,
     /// Moves whenever everything is forgotten; what was read before isn't remembered after.
     generation: AtomicU64,
     key_uses: Mutex<HashMap<KeyId, Timestamp>>,
@@ -75,6 +76,7 @@ impl Accounts {
             db,
             users: Remembered::new(),
             keys: Remembered::new(),
+            sessions: Remembered::new(),
             generation: AtomicU64::new(0),
             key_uses: Mutex::default(),
         }
@@ -112,6 +114,21 @@ impl Accounts {
         Ok(key)
     }
 
+    /// A session that goes on.
+    pub(crate) async fn session(&self, id: &str, now: Timestamp) -> Result<Option<Arc<Session>>, ApiError> {
+        // Refreshing moves the end of a session along: what is remembered to have ended may go on.
+        match self.sessions.get(id) {
+            Some(Some(known)) if known.expires_at <= now => {}
+            Some(known) => return Ok(known),
+            None => {}
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let found = self.db.session(id, now).await?.map(Arc::new);
+        let current = || self.generation.load(Ordering::Acquire) == generation;
+        self.sessions.insert_if(id.to_owned(), found.clone(), current);
+        Ok(found)
+    }
+
     fn note_use(&self, key: &SensorKey, now: Timestamp) {
         let known = key.last_used_at.map_or(0, Timestamp::seconds);
         if now.seconds() - known >= USE_NOTED_EVERY_SECONDS {
@@ -124,6 +141,7 @@ impl Accounts {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.users.clear();
         self.keys.clear();
+        self.sessions.clear();
     }
 
     /// Looks for changes made elsewhere and writes down when keys were used, until it is dropped.

@@ -1,19 +1,26 @@
 //! The permission of a route is a type in its handler's signature: a route without one doesn't compile, see
 //! [`crate::routes::Routes::add`].
 
+use crate::auth::grant;
 use crate::auth::secret::KEY_PREFIX;
 use crate::auth::token::Kind;
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::throttle;
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use watchpost_model::access::allows;
-use watchpost_model::event::Origin;
-use watchpost_model::{Action, Actor, Rank};
-use watchpost_pipeline::now;
+use watchpost_model::event::{EventDraft, Origin};
+use watchpost_model::key::SensorKey;
+use watchpost_model::net::Rate;
+use watchpost_model::text::Given;
+use watchpost_model::{Action, Actor, Invalid, Rank, User, UserId};
+use watchpost_pipeline::{Detected, now};
+use watchpost_store::AuditEntry;
 
 /// Who is asking.
 #[derive(Clone, Debug)]
@@ -21,15 +28,76 @@ pub(crate) struct Caller {
     pub(crate) rank: Rank,
     pub(crate) actor: Actor,
     pub(crate) peer: IpAddr,
+    /// The sensor key that they showed.
+    pub(crate) key: Option<Arc<SensorKey>>,
+    /// The session that their token belongs to.
+    pub(crate) session: Option<String>,
 }
 
 impl Caller {
+    /// Somebody who showed nothing.
+    pub(crate) fn anonymous(peer: IpAddr) -> Self {
+        Self { rank: Rank::Anonymous, actor: Actor::Anonymous, peer, key: None, session: None }
+    }
+
+    /// Somebody who turned out to be this user.
+    pub(crate) fn as_user(&self, user: &User) -> Self {
+        let actor = Actor::User { id: user.id, name: user.username.clone() };
+        Self { rank: Rank::User(user.role), actor, ..self.clone() }
+    }
+
+    /// What the audit log says of who does something now.
+    pub(crate) fn entry(&self) -> AuditEntry {
+        AuditEntry { at: now(), actor: self.actor.clone(), address: Some(self.peer) }
+    }
+
+    /// The event that a draft describes, if this caller may report it. Whoever speaks for one source needn't name it.
+    pub(crate) fn detect<'a>(&'a self, mut draft: EventDraft<'a>) -> Result<Detected, NotDetected> {
+        let Some(key) = &self.key else { return Ok(Detected::check(&draft)?) };
+        if let (Given::Missing, Some(only)) = (&draft.source_name, &key.limits.source_name) {
+            draft.source_name = Given::Text(only.as_str().into());
+        }
+        let detected = Detected::check(&draft)?;
+        key.limits.check(&detected.event).map_err(NotDetected::Beyond)?;
+        Ok(detected)
+    }
+
+    /// The user, where only users get.
+    pub(crate) fn user(&self) -> Result<UserId, ApiError> {
+        match self.actor {
+            Actor::User { id, .. } => Ok(id),
+            _ => Err(ApiError::NoCredential),
+        }
+    }
+
     /// What an event that they hand in is marked with. Nothing for callers without a credential.
     pub(crate) fn origin(&self) -> Option<Origin> {
         match &self.actor {
             Actor::User { id, .. } => Some(Origin::User(*id)),
             Actor::Key { id, .. } => Some(Origin::Key(*id)),
             Actor::CommandLine | Actor::Watchpost | Actor::Anonymous => None,
+        }
+    }
+}
+
+/// Why an event isn't taken in.
+pub(crate) enum NotDetected {
+    /// Something is wrong with it.
+    Wrong(Invalid),
+    /// It is more than the caller's key may report.
+    Beyond(Invalid),
+}
+
+impl From<Invalid> for NotDetected {
+    fn from(wrong: Invalid) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+impl From<NotDetected> for ApiError {
+    fn from(not: NotDetected) -> Self {
+        match not {
+            NotDetected::Wrong(wrong) | NotDetected::Beyond(wrong) => wrong.into(),
         }
     }
 }
@@ -103,34 +171,68 @@ async fn admit(action: Action, parts: &Parts, state: &AppState) -> Result<Caller
         Action::EnterAnonymously => Ok(None),
         _ => identify(&parts.headers, peer, state).await,
     };
-    let bucket = match &found {
-        Ok(Some(Caller { actor: Actor::User { id, .. }, .. })) => throttle::Caller::User(*id),
-        Ok(Some(Caller { actor: Actor::Key { id, .. }, .. })) => throttle::Caller::Key(*id),
+    match &found {
+        Ok(Some(Caller { actor: Actor::User { id, .. }, .. })) => take(state, throttle::Caller::User(*id))?,
+        Ok(Some(Caller { key: Some(key), .. })) => {
+            take_at(state, throttle::Caller::Key(key.id), key.limits.rate)?
+        }
         // A wrong credential counts as none, so that guessing is slow.
-        _ => throttle::Caller::Anonymous(peer),
-    };
-    take(state, bucket)?;
-    let caller = found?.unwrap_or(Caller { rank: Rank::Anonymous, actor: Actor::Anonymous, peer });
+        _ => take(state, throttle::Caller::Anonymous(peer))?,
+    }
+    let caller = found?.unwrap_or_else(|| Caller::anonymous(peer));
     match allows(caller.rank, action) {
         true => Ok(caller),
         false if caller.rank == Rank::Anonymous => Err(ApiError::NoCredential),
-        false => Err(ApiError::needs(action)),
+        false => {
+            let asked = format!("{} {}", parts.method, parts.uri.path());
+            state.refusals.note(state, &caller, asked, &format!("needs {}", action.who())).await;
+            Err(ApiError::needs(action))
+        }
     }
 }
 
 /// Takes one request from a bucket, or says how long to wait.
 pub(crate) fn take(state: &AppState, bucket: throttle::Caller) -> Result<(), ApiError> {
-    state.throttle.take(bucket).map_err(|wait| {
+    take_at(state, bucket, None)
+}
+
+/// As [`take`], for a caller who may have a rate of their own.
+fn take_at(state: &AppState, bucket: throttle::Caller, rate: Option<Rate>) -> Result<(), ApiError> {
+    state.throttle.take(bucket, rate).map_err(|wait| {
         state.metrics.throttled.inc();
         ApiError::Throttled(wait)
     })
 }
 
-/// The address at the other end of the connection.
+/// From where a request comes, as far as proxies that are trusted say so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// From where a request comes.
 pub(crate) fn peer(parts: &Parts) -> IpAddr {
-    let connected = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     // Only a router that isn't behind a socket has no peer; all such callers share one bucket.
-    connected.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+    parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+}
+
+/// What the client says it is, to recognise a session by; cut, and without what could hide something.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent(pub(crate) String);
+
+const MAX_AGENT_CHARS: usize = 200;
+
+impl Agent {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let said = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        Self(said.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect())
+    }
+}
+
+impl FromRequestParts<AppState> for Agent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
+    }
 }
 
 async fn identify(headers: &HeaderMap, peer: IpAddr, state: &AppState) -> Result<Option<Caller>, ApiError> {
@@ -149,17 +251,18 @@ async fn identify(headers: &HeaderMap, peer: IpAddr, state: &AppState) -> Result
         return with_key(secret, peer, state).await.map(Some);
     }
     let claims = state.tokens.read(Kind::Access, secret).ok_or(ApiError::BadToken)?;
-    let id = claims.user().ok_or(ApiError::BadToken)?;
-    let account = state.accounts.user(id).await?.ok_or(ApiError::BadToken)?;
-    if account.token_epoch != claims.epoch {
-        return Err(ApiError::BadToken);
-    }
-    let actor = Actor::User { id, name: account.user.username.clone() };
-    Ok(Some(Caller { rank: Rank::User(account.user.role), actor, peer }))
+    let account = grant::whose(state, &claims).await?;
+    let caller = Caller { session: Some(claims.sid), ..Caller::anonymous(peer) };
+    Ok(Some(caller.as_user(&account.user)))
 }
 
 async fn with_key(secret: &str, peer: IpAddr, state: &AppState) -> Result<Caller, ApiError> {
     let key = state.accounts.key(secret, now()).await?.ok_or(ApiError::BadKey)?;
     let actor = Actor::Key { id: key.id, name: key.name.clone() };
-    Ok(Caller { rank: Rank::Sensor, actor, peer })
+    let caller = Caller { rank: Rank::Sensor, actor, key: Some(key), ..Caller::anonymous(peer) };
+    if caller.key.as_ref().is_some_and(|key| !key.limits.lets_in(peer)) {
+        state.refusals.note(state, &caller, "key".into(), "the key may not be used from this address").await;
+        return Err(ApiError::BadKey);
+    }
+    Ok(caller)
 }

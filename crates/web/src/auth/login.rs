@@ -1,208 +1,312 @@
-//! Logging in, refreshing, signing up: each action once, whichever path asked for it.
+//! Logging in: the one check of a name, a password and what else is needed, for every way in.
 
+use crate::auth::factor::{self, SetUp, Shown};
 use crate::auth::guard::{Caller, take};
-use crate::auth::secret::{fingerprint, random_text};
-use crate::auth::token::Kind;
-use crate::error::ApiError;
+use crate::auth::patience::Attempt;
+use crate::auth::seal::Purpose;
+use crate::error::{ApiError, Step};
 use crate::state::AppState;
 use crate::throttle;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use watchpost_model::password::check_new_password;
 use watchpost_model::text::Given;
-use watchpost_model::user::{NewUser, UserChangeRequest};
-use watchpost_model::{Actor, Invalid, Role, Timestamp, User, UserId, invalid};
+use watchpost_model::{Actor, Invalid, Rank, UserId, invalid};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{AuditEntry, Credentials, RefreshGrant, Rotation, UserChange};
+use watchpost_store::{Credentials, NewPassword, UserChange};
 
-/// What logging in gives.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TokenPair {
-    /// Opens doors for 15 minutes: `Authorization: Bearer …`.
-    pub(crate) access: String,
-    /// Can be swapped once for a new pair, within a day.
-    pub(crate) refresh: String,
+/// How long a page may take to ask for what is missing after the password.
+const STEP_SECONDS: i64 = 10 * 60;
+
+/// Somebody who showed everything that is needed.
+pub(crate) struct Entered {
+    pub(crate) known: Credentials,
+    /// What they showed, for the audit log.
+    pub(crate) how: String,
+    /// The recovery codes of a second factor that was set up on the way.
+    pub(crate) recovery_codes: Option<Vec<String>>,
 }
 
 /// The text of a field that has to be there; the message otherwise.
-fn filled(given: &Given<'_>) -> Result<String, String> {
+pub(crate) fn filled(given: &Given<'_>) -> Result<String, String> {
     match given.required()? {
         "" => Err(invalid::BLANK.into()),
         text => Ok(text.to_owned()),
     }
 }
 
-/// The one check of a name and a password, for every way in.
-pub(crate) async fn check_password(
-    state: &AppState,
-    fields: &Fields<'_>,
-    caller: &Caller,
-) -> Result<Credentials, ApiError> {
-    take(state, throttle::Caller::LogIn(caller.peer))?;
+/// The text of a field that may be missing.
+pub(crate) fn given(fields: &Fields<'_>, name: &str) -> String {
+    match fields.get(name) {
+        Given::Text(text) => text.into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// A password that was right, in the hand of a page that asks for the rest.
+#[derive(Serialize, Deserialize)]
+struct Halfway {
+    user: i64,
+    username: String,
+    epoch: i64,
+    until: i64,
+}
+
+/// What a page keeps between the password and the rest.
+fn halfway(state: &AppState, known: &Credentials) -> String {
+    let halfway = Halfway {
+        user: known.user.id.get(),
+        username: known.user.username.clone(),
+        epoch: known.token_epoch,
+        until: now().seconds() + STEP_SECONDS,
+    };
+    let text = serde_json::to_string(&halfway).expect("texts and numbers can be written as JSON");
+    state.seal.seal(Purpose::LogInStep, &text)
+}
+
+fn open_halfway(state: &AppState, sealed: &str) -> Option<Halfway> {
+    let text = state.seal.open(Purpose::LogInStep, sealed)?;
+    let halfway: Halfway = serde_json::from_str(&text).ok()?;
+    (halfway.until > now().seconds()).then_some(halfway)
+}
+
+/// What a log-in that is halfway still needs.
+pub(crate) struct Missing {
+    pub(crate) username: String,
+    /// A code of the second factor in use.
+    pub(crate) code: bool,
+    /// A second factor.
+    pub(crate) set_up: Option<SetUp>,
+    /// A password of one's own.
+    pub(crate) new_password: bool,
+}
+
+/// What a log-in still needs, if the password was right a moment ago.
+pub(crate) async fn missing(state: &AppState, sealed: &str) -> Result<Option<Missing>, ApiError> {
+    let Some(halfway) = open_halfway(state, sealed) else { return Ok(None) };
+    let found = state.db.credentials(UserId::new(halfway.user)).await?;
+    let Some(known) = found.filter(|known| known.token_epoch == halfway.epoch) else { return Ok(None) };
+    let code = known.factor.secret.is_some();
+    let set_up = match !code && factor::is_required(state, &known) {
+        true => Some(SetUp::prepare(state, &known).await?),
+        false => None,
+    };
+    let new_password = known.password_until.is_some();
+    Ok(Some(Missing { username: known.user.username, code, set_up, new_password }))
+}
+
+/// What is shown for a name.
+enum Proof {
+    Password(String),
+    Halfway(Halfway),
+}
+
+fn proof(state: &AppState, fields: &Fields<'_>) -> Result<(String, Proof), ApiError> {
+    let sealed = given(fields, "halfway");
+    if !sealed.is_empty() {
+        let fresh = open_halfway(state, &sealed).ok_or(ApiError::BadLogin)?;
+        return Ok((fresh.username.clone(), Proof::Halfway(fresh)));
+    }
     let mut wrong = Invalid::new();
     let username = wrong.take("username", filled(&fields.get("username")));
     let password = wrong.take("password", filled(&fields.get("password")));
-    let (Some(username), Some(password)) = (username, password) else { return Err(wrong.into()) };
-    let known = match username.contains('\0') {
-        true => None,
-        false => state.db.credentials_by_name(username.trim()).await?,
+    match (username, password) {
+        (Some(username), Some(password)) => Ok((username, Proof::Password(password))),
+        _ => Err(wrong.into()),
+    }
+}
+
+/// Remembers and answers an attempt that failed.
+async fn failed(state: &AppState, username: &str, caller: &Caller, why: &str) -> ApiError {
+    tracing::warn!(user = username, peer = %caller.peer, why, "a log-in failed");
+    state.metrics.logins_failed.inc();
+    let shown: String = username.chars().take(150).collect();
+    match state.db.note(&caller.entry(), "login.failed", format!("name:{shown}"), why).await {
+        Ok(()) => ApiError::BadLogin,
+        Err(error) => error.into(),
+    }
+}
+
+/// Checks everything that logging in takes. What is missing is asked for, what is wrong is counted.
+pub(crate) async fn check(
+    state: &AppState,
+    fields: &Fields<'_>,
+    caller: &Caller,
+) -> Result<Entered, ApiError> {
+    take(state, throttle::Caller::LogIn(caller.peer))?;
+    let (username, proof) = proof(state, fields)?;
+    let attempt = Attempt::begin(state, &username, caller).await?;
+    let right = match &proof {
+        Proof::Password(password) => password_fits(state, attempt.known.as_ref(), password).await?,
+        Proof::Halfway(before) => attempt.known.as_ref().is_some_and(|known| {
+            known.user.id == UserId::new(before.user) && known.token_epoch == before.epoch
+        }),
     };
-    let hash = known.as_ref().map(|known| known.password_hash.clone());
-    let right = state.passwords.matches(password, hash).await?;
-    match known {
+    let expired = |known: &Credentials| known.password_until.is_some_and(|until| until <= now());
+    let known = match &attempt.known {
+        Some(known) if right && known.user.active && !expired(known) => known.clone(),
         Some(known) if right && known.user.active => {
-            tracing::info!(user = known.user.username, peer = %caller.peer, "logged in");
-            state.db.note_login(known.user.id, now()).await?;
-            Ok(known)
+            let why = "the one-time password has expired";
+            return Err(failed(state, &known.user.username, caller, why).await);
         }
-        _ => {
-            tracing::warn!(user = username, peer = %caller.peer, "a log-in failed");
-            Err(ApiError::BadLogin)
-        }
-    }
+        _ => return Err(failed(state, &username, caller, "wrong name or password, or deactivated").await),
+    };
+    // From here on it is known who is asking.
+    let caller = &known_as(caller, &known);
+    let mut how = "password".to_owned();
+    // Looked at before the code of the second factor, which is good once.
+    let own_password = own_password(state, fields, &known).await?;
+    let recovery_codes = second_factor(state, fields, &known, caller, &mut how).await?;
+    let known = match recovery_codes {
+        Some(_) => state.db.credentials(known.user.id).await?.ok_or(ApiError::BadLogin)?,
+        None => known,
+    };
+    let known = match own_password {
+        Some(password) => set_password(state, &known, password, caller).await?,
+        None => known,
+    };
+    attempt.succeeded(state, known.user.id).await?;
+    tracing::info!(user = known.user.username, peer = %caller.peer, how, "logged in");
+    Ok(Entered { known, how, recovery_codes })
 }
 
-/// Logs in.
-pub(crate) async fn log_in(
+/// The caller as the user they turned out to be.
+pub(crate) fn known_as(caller: &Caller, known: &Credentials) -> Caller {
+    let actor = Actor::User { id: known.user.id, name: known.user.username.clone() };
+    Caller { rank: Rank::User(known.user.role), actor, ..caller.clone() }
+}
+
+/// Whether this is the user's password. Takes as long when there is no user, or none with a password.
+async fn password_fits(
+    state: &AppState,
+    known: Option<&Credentials>,
+    password: &str,
+) -> Result<bool, ApiError> {
+    let hash = known.filter(|known| known.external_id.is_none()).map(|known| known.password_hash.clone());
+    state.passwords.matches(password.to_owned(), hash).await
+}
+
+async fn second_factor(
     state: &AppState,
     fields: &Fields<'_>,
+    known: &Credentials,
     caller: &Caller,
-) -> Result<TokenPair, ApiError> {
-    let known = check_password(state, fields, caller).await?;
-    let now = now();
-    let (access, _) = state.tokens.issue(Kind::Access, &known.user, known.token_epoch, now);
-    let (refresh, claims) = state.tokens.issue(Kind::Refresh, &known.user, known.token_epoch, now);
-    let grant = RefreshGrant {
-        jti_hash: fingerprint(&claims.jti),
-        family: random_text(32),
-        user: known.user.id,
-        expires_at: Timestamp::from_micros(0).plus_seconds(claims.exp),
-    };
-    state.db.grant_refresh(&grant).await?;
-    Ok(TokenPair { access, refresh })
-}
-
-/// Swaps a refresh token for a new pair.
-pub(crate) async fn refresh(state: &AppState, fields: &Fields<'_>) -> Result<TokenPair, ApiError> {
-    let token = filled(&fields.get("refresh")).map_err(|message| Invalid::field("refresh", message))?;
-    let claims = state.tokens.read(Kind::Refresh, &token).ok_or(ApiError::BadToken)?;
-    let id = claims.user().ok_or(ApiError::BadToken)?;
-    let account = state.accounts.user(id).await?.ok_or(ApiError::BadToken)?;
-    if account.token_epoch != claims.epoch {
-        return Err(ApiError::BadToken);
+    how: &mut String,
+) -> Result<Option<Vec<String>>, ApiError> {
+    let otp = given(fields, "otp");
+    if known.factor.secret.is_some() {
+        return match factor::check(state, known, &otp, caller).await? {
+            Shown::Right => {
+                how.push_str(" and second factor");
+                Ok(None)
+            }
+            Shown::Nothing => {
+                let detail = "The code of the second factor is needed: log in with it as `otp`.";
+                Err(Step::new("otp_required", detail, halfway(state, known)).into())
+            }
+            Shown::Wrong => {
+                failed(state, &known.user.username, caller, "wrong second factor").await;
+                let detail = "The code is wrong, or was used before.";
+                Err(Step::new("otp_wrong", detail, halfway(state, known)).into())
+            }
+        };
     }
-    let now = now();
-    let (access, _) = state.tokens.issue(Kind::Access, &account.user, account.token_epoch, now);
-    let (refresh, new) = state.tokens.issue(Kind::Refresh, &account.user, account.token_epoch, now);
-    let (old_hash, new_hash) = (fingerprint(&claims.jti), fingerprint(&new.jti));
-    let ends = Timestamp::from_micros(0).plus_seconds(new.exp);
-    match state.db.rotate_refresh(&old_hash, &new_hash, id, ends, now).await? {
-        Rotation::Rotated => Ok(TokenPair { access, refresh }),
-        Rotation::Unknown => Err(ApiError::BadToken),
-        Rotation::Reused => {
-            tracing::warn!(
-                user = account.user.username,
-                "a refresh token was used twice: everything that follows from its log-in is ended"
-            );
-            Err(ApiError::BadToken)
+    if !factor::is_required(state, known) {
+        return Ok(None);
+    }
+    let begun = match otp.trim().is_empty() {
+        true => None,
+        false => factor::begin(state, known, &otp, caller).await?,
+    };
+    match begun {
+        Some(codes) => {
+            how.push_str(" and a new second factor");
+            Ok(Some(codes))
+        }
+        None => {
+            let detail = "A second factor is required: add this secret to an authenticator app and log in again with its code as `otp`.";
+            let step = Step::new("second_factor_setup", detail, halfway(state, known));
+            Err(step.with(&SetUp::prepare(state, known).await?).into())
         }
     }
 }
 
-/// Whether a token of either kind is good.
-pub(crate) async fn verify(state: &AppState, fields: &Fields<'_>) -> Result<(), ApiError> {
-    let token = filled(&fields.get("token")).map_err(|message| Invalid::field("token", message))?;
-    let (kind, claims) = state.tokens.read_any_kind(&token).ok_or(ApiError::BadToken)?;
-    let id = claims.user().ok_or(ApiError::BadToken)?;
-    let account = state.accounts.user(id).await?.ok_or(ApiError::BadToken)?;
-    let live = match kind {
-        Kind::Access => true,
-        Kind::Refresh => state.db.refresh_family(&fingerprint(&claims.jti), now()).await?.is_some(),
-    };
-    match live && account.token_epoch == claims.epoch {
-        true => Ok(()),
-        false => Err(ApiError::BadToken),
-    }
-}
-
-/// Ends a refresh token and every one that followed from the same log-in. One that is ended already is no error.
-pub(crate) async fn log_out(state: &AppState, fields: &Fields<'_>) -> Result<(), ApiError> {
-    let token = filled(&fields.get("refresh")).map_err(|message| Invalid::field("refresh", message))?;
-    let claims = state.tokens.read(Kind::Refresh, &token).ok_or(ApiError::BadToken)?;
-    state.db.end_refresh_family(&fingerprint(&claims.jti)).await?;
-    Ok(())
-}
-
-/// Why somebody could not sign up.
-pub(crate) enum NoSignUp {
-    /// Something about the name or the password.
-    Wrong(Invalid),
-    /// Anything else.
-    Refused(ApiError),
-}
-
-/// Makes an account for whoever asks: always an Analyst's, and only while the operator lets people.
-pub(crate) async fn sign_up(
+/// Whoever comes with a one-time password chooses one of their own.
+async fn own_password(
     state: &AppState,
     fields: &Fields<'_>,
-    caller: &Caller,
-) -> Result<User, NoSignUp> {
-    take(state, throttle::Caller::LogIn(caller.peer)).map_err(NoSignUp::Refused)?;
-    if !state.settings.signup {
-        let detail = "Signing up is switched off here. Ask an Admin for an account.";
-        return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
+    known: &Credentials,
+) -> Result<Option<String>, ApiError> {
+    if known.password_until.is_none() {
+        return Ok(None);
     }
-    let analyst = Given::Text(Role::Analyst.as_str().into());
-    let asked = match fields.get("role") {
-        Given::Null => Given::Missing,
-        asked => asked,
-    };
-    if let Given::Text(text) = &asked
-        && Role::parse(text).is_some_and(|role| role != Role::Analyst)
-    {
-        let detail = "Whoever signs up is an Analyst; other roles are given by an Admin.";
-        return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
+    if given(fields, "new_password").is_empty() {
+        let detail = "This password was given to you: log in with one of your own as `new_password`.";
+        return Err(Step::new("password_change_required", detail, halfway(state, known)).into());
     }
-    let email = match fields.get("email") {
-        Given::Null => Given::Missing,
-        email => email,
-    };
-    let new = NewUser::check(&fields.get("username"), &fields.get("password"), &email, &asked.or(analyst))
-        .map_err(NoSignUp::Wrong)?;
-    let actor = Actor::Anonymous;
-    create_user(state, new, actor).await.map_err(|error| match error {
-        ApiError::Invalid(wrong) => NoSignUp::Wrong(wrong),
-        other => NoSignUp::Refused(other),
-    })
+    new_password(state, known, &fields.get("new_password")).await.map(Some)
 }
 
-/// Makes a user.
-pub(crate) async fn create_user(state: &AppState, new: NewUser, by: Actor) -> Result<User, ApiError> {
-    let hash = state.passwords.hash(new.password).await?;
-    let by = AuditEntry { at: now(), actor: by };
-    let user = state.db.create_user(&new.username, &new.email, new.role, hash, &by).await?;
+/// A password that a user may change to.
+pub(crate) async fn new_password(
+    state: &AppState,
+    known: &Credentials,
+    chosen: &Given<'_>,
+) -> Result<String, ApiError> {
+    let wrong = |message: String| Invalid::field("new_password", message);
+    let password = check_new_password(chosen, &known.user.username).map_err(wrong)?;
+    if password_fits(state, Some(known), &password).await? {
+        return Err(wrong("This is the password you had.".into()).into());
+    }
+    Ok(password)
+}
+
+/// Gives a user a password of their own choice, which ends everything they were logged in to.
+pub(crate) async fn set_password(
+    state: &AppState,
+    known: &Credentials,
+    password: String,
+    caller: &Caller,
+) -> Result<Credentials, ApiError> {
+    let new = NewPassword { hash: state.passwords.hash(password).await?, until: None };
+    let change = UserChange { password: Some(new), ..UserChange::default() };
+    // No version: what else was changed meanwhile is no reason to keep the old password.
+    state.db.update_user(known.user.id, change, None, &caller.entry()).await?;
     state.accounts.forget();
-    tracing::info!(user = user.username, role = %user.role, by = %by.actor, "user created");
-    Ok(user)
+    state.db.credentials(known.user.id).await?.ok_or(ApiError::BadLogin)
 }
 
-/// Changes a user.
-pub(crate) async fn change_user(
+/// Checks once more that it is the user who asks, for what a stolen session must not be able to do.
+pub(crate) async fn check_again(
     state: &AppState,
+    fields: &Fields<'_>,
     id: UserId,
-    change: UserChangeRequest,
-    version: Option<i64>,
-    by: Actor,
-) -> Result<User, ApiError> {
-    let password_hash = match change.password {
-        Some(password) => Some(state.passwords.hash(password).await?),
-        None => None,
-    };
-    let UserChangeRequest { username, email, role, active, .. } = change;
-    let change = UserChange { username, email, role, active, password_hash };
-    let by = AuditEntry { at: now(), actor: by };
-    let user = state.db.update_user(id, change, version, &by).await?;
-    state.accounts.forget();
-    tracing::info!(user = user.username, role = %user.role, active = user.active, by = %by.actor, "user changed");
-    Ok(user)
+    caller: &Caller,
+) -> Result<Credentials, ApiError> {
+    take(state, throttle::Caller::LogIn(caller.peer))?;
+    let known = state.db.credentials(id).await?.ok_or(ApiError::BadToken)?;
+    if known.external_id.is_some() {
+        let detail = "Your account belongs to single sign-on: password and second factor are kept there.";
+        return Err(ApiError::NotAllowed(detail.into()));
+    }
+    let password = filled(&fields.get("current_password"))
+        .map_err(|message| Invalid::field("current_password", message))?;
+    let attempt = Attempt::begin(state, &known.user.username, caller).await?;
+    if !password_fits(state, Some(&known), &password).await? {
+        failed(state, &known.user.username, caller, "wrong password in a session").await;
+        return Err(Invalid::field("current_password", "The password is wrong.").into());
+    }
+    if known.factor.secret.is_some() {
+        let otp = given(fields, "otp");
+        match factor::check(state, &known, &otp, caller).await? {
+            Shown::Right => {}
+            Shown::Nothing => return Err(Invalid::field("otp", invalid::REQUIRED).into()),
+            Shown::Wrong => {
+                failed(state, &known.user.username, caller, "wrong second factor in a session").await;
+                return Err(Invalid::field("otp", "The code is wrong, or was used before.").into());
+            }
+        }
+    }
+    attempt.succeeded(state, id).await?;
+    Ok(known)
 }

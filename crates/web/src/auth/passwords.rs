@@ -7,7 +7,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use watchpost_model::user::MAX_PASSWORD_CHARS;
+use watchpost_model::password::MAX_PASSWORD_CHARS;
 
 /// 19 MiB, two passes, one lane: the parameters OWASP names for argon2id.
 const MEMORY_KIB: u32 = 19_456;

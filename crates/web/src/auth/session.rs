@@ -1,6 +1,8 @@
 //! Sessions of the console: a cookie that only the console's own pages look at.
 
-use crate::auth::guard::{Caller, peer, take};
+use crate::auth::grant;
+use crate::auth::guard::{Agent, Caller, peer, take};
+use crate::auth::login::known_as;
 use crate::auth::secret::{fingerprint, random_text};
 use crate::error::ApiError;
 use crate::extract::host;
@@ -10,9 +12,9 @@ use crate::throttle;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use subtle::ConstantTimeEq;
-use watchpost_model::{Actor, Rank, Role, Timestamp};
+use watchpost_model::{Timestamp, User};
 use watchpost_pipeline::now;
-use watchpost_store::{Credentials, SessionRecord};
+use watchpost_store::{Credentials, Session as Record, SessionKind};
 
 /// Left alone for longer, a session ends: somebody went home.
 const IDLE_SECONDS: i64 = 2 * 60 * 60;
@@ -21,14 +23,13 @@ const MAX_SECONDS: i64 = 12 * 60 * 60;
 /// How exactly the last use is known, so that looking at a page isn't a write each time.
 const SEEN_EVERY_SECONDS: i64 = 60;
 /// 238 bits.
-const ID_CHARS: usize = 40;
+const COOKIE_CHARS: usize = 40;
 
 /// Who is signed in.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) caller: Caller,
-    pub(crate) username: String,
-    pub(crate) role: Role,
+    pub(crate) user: User,
     /// What forms of this session carry, so that no other site can send them.
     pub(crate) form_token: String,
 }
@@ -58,29 +59,28 @@ fn form_token(settings: &Settings, id: &str) -> String {
 
 /// The session of a request, if it has a live one.
 pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Session>, ApiError> {
-    let Some(id) = read_cookie(&parts.headers, cookie_name(&state.settings)) else { return Ok(None) };
-    let (hash, now) = (fingerprint(id), now());
-    let Some(record) = state.db.session(&hash, now, now.plus_seconds(-IDLE_SECONDS)).await? else {
-        return Ok(None);
-    };
+    let Some(cookie) = read_cookie(&parts.headers, cookie_name(&state.settings)) else { return Ok(None) };
+    let now = now();
+    let found =
+        state.db.session_by_secret(&fingerprint(cookie), now, now.plus_seconds(-IDLE_SECONDS)).await?;
+    let Some(record) = found.filter(|record| record.kind == SessionKind::Console) else { return Ok(None) };
     let Some(account) = state.accounts.user(record.user).await? else { return Ok(None) };
     if account.token_epoch != record.token_epoch {
         return Ok(None);
     }
     if now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
         // Looking goes on while nothing can be written: that is when people need to look.
-        if let Err(error) = state.db.note_session_use(&hash, now).await {
+        if let Err(error) = state.db.note_session_use(&record.id, now).await {
             tracing::warn!(%error, "the last use of a session could not be noted");
         }
     }
     let user = &account.user;
-    let actor = Actor::User { id: user.id, name: user.username.clone() };
     take(state, throttle::Caller::User(user.id))?;
+    let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer(parts)) };
     Ok(Some(Session {
-        caller: Caller { rank: Rank::User(user.role), actor, peer: peer(parts) },
-        username: user.username.clone(),
-        role: user.role,
-        form_token: form_token(&state.settings, id),
+        caller: caller.as_user(user),
+        user: user.clone(),
+        form_token: form_token(&state.settings, cookie),
     }))
 }
 
@@ -88,28 +88,42 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
 pub(crate) async fn open(
     state: &AppState,
     known: &Credentials,
+    how: &str,
+    caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<HeaderValue, ApiError> {
-    close(state, headers).await?;
-    let (id, now) = (random_text(ID_CHARS), now());
-    let record = SessionRecord {
+    if let Some(before) = read_cookie(headers, cookie_name(&state.settings)) {
+        let now = now();
+        let found = state.db.session_by_secret(&fingerprint(before), now, Timestamp::from_micros(0)).await?;
+        if let Some(record) = found {
+            grant::end(state, &record, caller, "session.replace").await?;
+        }
+    }
+    let (cookie, now) = (random_text(COOKIE_CHARS), now());
+    let record = Record {
+        id: grant::session_id(),
+        kind: SessionKind::Console,
         user: known.user.id,
         token_epoch: known.token_epoch,
         created_at: now,
         last_seen_at: now,
-        expires_at: Timestamp::plus_seconds(now, MAX_SECONDS),
+        expires_at: now.plus_seconds(MAX_SECONDS),
+        address: caller.peer.to_string(),
+        agent: Agent::of(headers).0,
     };
-    state.db.open_session(&fingerprint(&id), &record).await?;
-    Ok(set_cookie(&state.settings, cookie_name(&state.settings), &id, MAX_SECONDS))
+    let by = known_as(caller, known).entry();
+    state.db.open_session(&record, &fingerprint(&cookie), &by, how).await?;
+    Ok(set_cookie(&state.settings, cookie_name(&state.settings), &cookie, MAX_SECONDS))
 }
 
 /// Ends the session of a request; the header that takes the cookie back.
-pub(crate) async fn close(state: &AppState, headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
-    let name = cookie_name(&state.settings);
-    if let Some(id) = read_cookie(headers, name) {
-        state.db.end_session(&fingerprint(id)).await?;
+pub(crate) async fn close(state: &AppState, session: &Session) -> Result<HeaderValue, ApiError> {
+    if let Some(id) = &session.caller.session
+        && let Some(record) = state.db.session(id, now()).await?
+    {
+        grant::end(state, &record, &session.caller, "logout").await?;
     }
-    Ok(set_cookie(&state.settings, name, "", 0))
+    Ok(set_cookie(&state.settings, cookie_name(&state.settings), "", 0))
 }
 
 /// Whether a form comes from one of our own pages, by what the browser says about where it was.

@@ -6,6 +6,8 @@ pub(crate) mod encoding;
 pub(crate) mod key;
 pub(crate) mod report;
 
+use crate::api::events::beyond;
+use crate::auth::guard::{Caller, NotDetected};
 use crate::error::ApiError;
 use crate::state::AppState;
 use encoding::Reader;
@@ -29,6 +31,7 @@ const MAX_REFUSED: usize = 10_000;
 /// A body as it is taken in.
 pub(crate) struct Bulk {
     state: AppState,
+    caller: Caller,
     origin: Origin,
     keyed: Option<KeyedBody>,
     /// All or nothing: the body is one piece.
@@ -39,6 +42,8 @@ pub(crate) struct Bulk {
     count: u32,
     bytes: usize,
     all_refused: usize,
+    /// Events that were more than the caller's key may report.
+    beyond: u64,
     running: VecDeque<Running>,
     report: Report,
 }
@@ -51,9 +56,16 @@ struct Running {
 }
 
 impl Bulk {
-    pub(crate) fn new(state: AppState, origin: Origin, keyed: Option<KeyedBody>, atomic: bool) -> Self {
-        Self {
+    pub(crate) fn new(
+        state: AppState,
+        caller: Caller,
+        keyed: Option<KeyedBody>,
+        atomic: bool,
+    ) -> Result<Self, ApiError> {
+        let origin = caller.origin().ok_or(ApiError::NoCredential)?;
+        Ok(Self {
             state,
+            caller,
             origin,
             keyed,
             atomic,
@@ -62,9 +74,10 @@ impl Bulk {
             count: 0,
             bytes: 0,
             all_refused: 0,
+            beyond: 0,
             running: VecDeque::new(),
             report: Report::default(),
-        }
+        })
     }
 
     /// Takes in a body of which some was read already.
@@ -86,6 +99,9 @@ impl Bulk {
                 Err(error) => break Some(Stop::Because(error)),
             }
         };
+        if self.beyond > 0 {
+            beyond(&self.state, &self.caller, self.beyond).await;
+        }
         match stopped {
             None => self.flush(true).await?,
             Some(Stop::Refuse(error)) => return Err(error),
@@ -131,7 +147,7 @@ impl Bulk {
             Item::Text(text) => {
                 self.bytes += text.len();
                 self.note(text);
-                check(text)
+                self.check(text)
             }
             Item::TooLong => {
                 self.note(b"");
@@ -158,6 +174,17 @@ impl Bulk {
             return Err(Stop::Because(ApiError::Malformed(reason)));
         }
         Ok(())
+    }
+
+    fn check(&mut self, text: &[u8]) -> Result<Detected, ApiError> {
+        let fields = Fields::decode(Format::Json, text).map_err(|error| match error.into_invalid() {
+            Ok(wrong) => ApiError::Invalid(wrong),
+            Err(reason) => ApiError::Malformed(reason),
+        })?;
+        self.caller.detect(fields.event()).map_err(|not| {
+            self.beyond += u64::from(matches!(not, NotDetected::Beyond(_)));
+            not.into()
+        })
     }
 
     fn note(&mut self, bytes: &[u8]) {
@@ -246,12 +273,4 @@ enum Stop {
     Refuse(ApiError),
     /// What was read before is reported.
     Because(ApiError),
-}
-
-fn check(text: &[u8]) -> Result<Detected, ApiError> {
-    let fields = Fields::decode(Format::Json, text).map_err(|error| match error.into_invalid() {
-        Ok(wrong) => ApiError::Invalid(wrong),
-        Err(reason) => ApiError::Malformed(reason),
-    })?;
-    Ok(Detected::check(&fields.event())?)
 }

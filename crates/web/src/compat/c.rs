@@ -4,8 +4,8 @@ use crate::api::Case;
 use crate::api::alerts::{self, AlertView};
 use crate::api::events::{self, StoredEvent};
 use crate::api::page::{Links, links};
+use crate::auth::account::{self, NoSignUp};
 use crate::auth::guard::{AlertChanger, AlertReader, Anyone, Sensor};
-use crate::auth::login::{self, NoSignUp};
 use crate::body::{Field, Holds};
 use crate::error::ApiError;
 use crate::extract::{Id, Input, ListRequest};
@@ -113,7 +113,7 @@ async fn sign_up(
         let answer = SignUpAnswer { status: false, message: message.collect::<Vec<_>>().join(" ") };
         (StatusCode::BAD_REQUEST, Json(answer)).into_response()
     };
-    match login::sign_up(&state, &input.fields()?, &caller).await {
+    match account::sign_up(&state, &input.fields()?, &caller).await {
         Ok(user) => {
             let message = format!("User {} created successfully", user.username);
             Ok((StatusCode::CREATED, Json(SignUpAnswer { status: true, message })).into_response())

@@ -3,8 +3,8 @@
 use crate::api::Case;
 use crate::api::alerts::AlertView;
 use crate::api::events::{self, EventView};
+use crate::auth::account;
 use crate::auth::guard::Administrator;
-use crate::auth::login;
 use crate::auth::secret::{generate_password, random_text};
 use crate::body::{Field, Holds};
 use crate::error::ApiError;
@@ -93,7 +93,7 @@ async fn create_analyst(
     let role = Given::Text(Role::Analyst.as_str().into());
     let new = NewUser::check(&username, &password, &Given::Missing, &role)?;
     let password = new.password.clone();
-    let user = login::create_user(&state, new, caller.actor).await?;
+    let user = account::create_user(&state, new, &caller).await?;
     let answer = NewAnalyst {
         message: "Analyst user created successfully",
         username: user.username,

@@ -41,6 +41,8 @@ page_guards! {
     AlertReader => ReadAlerts;
     /// Whoever may change alerts.
     AlertChanger => ChangeAlerts;
+    /// Any user, for their own account.
+    SignedIn => UseOwnAccount;
     /// Admins.
     Administrator => Administer;
 }
@@ -70,6 +72,8 @@ async fn admit(action: Action, parts: &mut Parts, state: &AppState) -> Result<Se
         return Err(PageError::LogIn(next(parts)));
     };
     if !allows(found.caller.rank, action) {
+        let asked = format!("{} {}", parts.method, parts.uri.path());
+        state.refusals.note(state, &found.caller, asked, &format!("needs {}", action.who())).await;
         return Err(PageError::NotAllowed(Box::new(found), action));
     }
     // For the form, which checks that this session made it.
@@ -92,8 +96,8 @@ fn came_from(parts: &Parts) -> Option<String> {
     let ours = said.authority()?.as_str().eq_ignore_ascii_case(host(parts));
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
-    let form =
-        said.path().starts_with("/admin/") && said.path() != "/admin/" || said.path().ends_with("/status");
+    let below = |page: &str| said.path().starts_with(page) && said.path() != page;
+    let form = below("/admin/") || below("/account/") || said.path().ends_with("/status");
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }
 

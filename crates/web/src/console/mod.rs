@@ -1,5 +1,6 @@
 //! The console: pages for people. Siblings of the API over the same functions; they work without JavaScript.
 
+mod account;
 mod administration;
 mod alert;
 mod alerts;
@@ -9,10 +10,12 @@ mod login;
 mod page;
 mod problem;
 mod said;
+mod single_sign_on;
 mod visible;
 
 use crate::openapi::Operation;
 use crate::routes::Routes;
+use crate::single_sign_on::CALLBACK;
 use axum::http::Method;
 pub(crate) use page::prepare;
 pub(crate) use problem::{not_found, refusal};
@@ -25,7 +28,17 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/alerts/{id}/status"], form(), alert::change);
     routes.add(&["/login"], page(), login::show);
     routes.add(&["/login"], form(), login::enter);
+    routes.add(&["/login/single-sign-on"], page(), single_sign_on::begin);
+    routes.add(&[CALLBACK], page(), single_sign_on::finish);
     routes.add(&["/logout"], form(), login::leave);
+    routes.add(&["/account"], page(), account::show);
+    routes.add(&["/account/password"], form(), account::password);
+    routes.add(&["/account/factor/setup"], form(), account::set_up_factor);
+    routes.add(&["/account/factor"], form(), account::begin_factor);
+    routes.add(&["/account/factor/recovery-codes"], form(), account::new_recovery_codes);
+    routes.add(&["/account/factor/remove"], form(), account::remove_factor);
+    routes.add(&["/account/sessions/{session}/end"], form(), account::end_session);
+    routes.add(&["/account/sessions/end-others"], form(), account::end_other_sessions);
     routes.add(&["/admin"], page(), administration::show);
     routes.add(&["/admin/users"], form(), administration::users::create);
     routes.add(&["/admin/users/{id}"], form(), administration::users::change);

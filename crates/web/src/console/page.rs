@@ -12,9 +12,13 @@ use watchpost_model::access::allows;
 /// The first page.
 pub(crate) const HOME: &str = "/";
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("login.html", include_str!("../templates/login.html")),
+    ("login_step.html", include_str!("../templates/login_step.html")),
+    ("set_up.html", include_str!("../templates/set_up.html")),
+    ("recovery_codes.html", include_str!("../templates/recovery_codes.html")),
+    ("account.html", include_str!("../templates/account.html")),
     ("alerts.html", include_str!("../templates/alerts.html")),
     ("alert.html", include_str!("../templates/alert.html")),
     ("administration.html", include_str!("../templates/administration.html")),
@@ -64,8 +68,8 @@ pub(crate) fn render(status: StatusCode, name: &str, session: Option<&Session>, 
     let me = session.map(|session| {
         let may = |action| allows(session.caller.rank, action);
         context! {
-            name => session.username.as_str(),
-            role => session.role.title(),
+            name => session.user.username.as_str(),
+            role => session.user.role.title(),
             form_token => session.form_token.as_str(),
             may_change => may(Action::ChangeAlerts),
             may_administer => may(Action::Administer),

@@ -48,7 +48,7 @@ impl IntoResponse for PageError {
                 Redirect::to(&format!("/login?next={next}")).into_response()
             }
             Self::NotAllowed(session, action) => {
-                let (name, role) = (session.username.as_str(), session.role.title());
+                let (name, role) = (session.user.username.as_str(), session.user.role.title());
                 let text = format!("You are signed in as {name} ({role}). This needs {}.", action.who());
                 message(StatusCode::FORBIDDEN, Some(&session), "Not for your role", &text)
             }

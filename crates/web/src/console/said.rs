@@ -29,15 +29,30 @@ pub(crate) enum Done {
     Deactivated,
     /// A key was revoked.
     KeyRevoked,
+    /// One's own password is another.
+    PasswordChanged,
+    /// One's own second factor is no more.
+    FactorRemoved,
+    /// Another user's second factor is no more.
+    FactorTaken,
+    /// Another session has ended.
+    SessionEnded,
+    /// All other sessions have ended.
+    SessionsEnded,
 }
 
 impl Done {
-    const PLAIN: [(Self, &'static str); 5] = [
+    const PLAIN: [(Self, &'static str); 10] = [
         (Self::UserMade, "user-made"),
         (Self::RoleSet, "role-set"),
         (Self::Activated, "activated"),
         (Self::Deactivated, "deactivated"),
         (Self::KeyRevoked, "key-revoked"),
+        (Self::PasswordChanged, "password-changed"),
+        (Self::FactorRemoved, "factor-removed"),
+        (Self::FactorTaken, "factor-taken"),
+        (Self::SessionEnded, "session-ended"),
+        (Self::SessionsEnded, "sessions-ended"),
     ];
 
     fn code(self) -> String {
@@ -68,6 +83,11 @@ impl Done {
             Self::Activated => "The user may log in again.",
             Self::Deactivated => "The user was deactivated: all tokens and sessions have ended.",
             Self::KeyRevoked => "The key was revoked and opens nothing any more.",
+            Self::PasswordChanged => "Your password was changed; you were signed out everywhere else.",
+            Self::FactorRemoved => "You sign in without a second factor now.",
+            Self::FactorTaken => "The user has no second factor any more.",
+            Self::SessionEnded => "The session has ended.",
+            Self::SessionsEnded => "You are signed out everywhere else.",
         };
         text.to_owned()
     }

@@ -2,7 +2,7 @@
 
 use super::{View, back, page};
 use crate::api::keys::{create_key, revoke_key};
-use crate::console::guard::{Administrator, CameFrom, Form, filled};
+use crate::console::guard::{Administrator, CameFrom, Form};
 use crate::console::problem::PageError;
 use crate::console::said::Done;
 use crate::extract::{Base, Id};
@@ -11,8 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use minijinja::{Value, context};
 use watchpost_model::KeyId;
-use watchpost_model::key::{NewKey, SensorKey};
-use watchpost_model::text::Given;
+use watchpost_model::key::{GivenKey, NewKey, SensorKey};
 use watchpost_pipeline::now;
 
 pub(super) fn view(key: SensorKey) -> Value {
@@ -25,6 +24,7 @@ pub(super) fn view(key: SensorKey) -> Value {
         created_at => key.created_at.to_string(),
         expires_at => key.expires_at.map(|at| at.to_string()),
         last_used_at => key.last_used_at.map(|at| at.to_string()),
+        limits => key.limits.to_string(),
     }
 }
 
@@ -36,12 +36,15 @@ pub(crate) async fn create(
     sent: Form,
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
-    // A form sends what was left empty.
-    let days = match filled(&fields, "expires_in_days") {
-        days if days.trim().is_empty() => Given::Missing,
-        days => Given::Text(days.into()),
+    let given = GivenKey {
+        name: fields.get("name"),
+        expires_in_days: fields.get("expires_in_days"),
+        source_name: fields.get("source_name"),
+        max_severity: fields.get("max_severity"),
+        networks: fields.get("networks"),
+        rate: fields.get("rate"),
     };
-    let made = match NewKey::check(&fields.get("name"), &days) {
+    let made = match NewKey::check(&given) {
         Ok(new) => create_key(&state, new, &session.caller).await,
         Err(wrong) => Err(wrong.into()),
     };

@@ -17,7 +17,7 @@ use axum::response::Response;
 use minijinja::{Value, context};
 use std::collections::BTreeMap;
 use watchpost_model::page::{Page, PageRequest};
-use watchpost_model::{Invalid, Role};
+use watchpost_model::{Invalid, Role, Severity};
 use watchpost_pipeline::decode::Fields;
 
 /// Rows of each table; what fits on a screen or two.
@@ -25,7 +25,17 @@ const ROWS: u32 = 25;
 /// Where the page is.
 const HERE: &str = "/admin/";
 /// Fields of forms on the page; what was filled in comes back, but never a password.
-const KEPT: [&str; 5] = ["username", "email", "role", "name", "expires_in_days"];
+const KEPT: [&str; 9] = [
+    "username",
+    "email",
+    "role",
+    "name",
+    "expires_in_days",
+    "source_name",
+    "max_severity",
+    "networks",
+    "rate",
+];
 
 /// What an Admin sees: which part of the tables, and what came of a form.
 struct View {
@@ -106,7 +116,7 @@ async fn page(state: &AppState, session: &Session, base: &str, view: View) -> Re
     let address = |users: u32, keys: u32| format!("{HERE}?users_page={users}&keys_page={keys}");
     let users_links = neighbours(&users, |number| address(number, view.keys_page));
     let keys_links = neighbours(&keys, |number| address(view.users_page, number));
-    let [username, email, role, key_name, days] = view.kept;
+    let [username, email, role, key_name, days, source_name, max_severity, networks, rate] = view.kept;
     let wanted = Role::parse(&role).unwrap_or(Role::Analyst);
     let wrong = |name: &str| view.wrong.fields().get(name).map(|all| all.join(" ")).unwrap_or_default();
     let beside: BTreeMap<_, _> =
@@ -124,7 +134,8 @@ async fn page(state: &AppState, session: &Session, base: &str, view: View) -> Re
         keys => keys.rows.into_iter().map(keys::view).collect::<Vec<_>>(),
         keys_links,
         roles => users::roles(wanted),
-        username, email, key_name, days,
+        username, email, key_name, days, source_name, max_severity, networks, rate,
+        severities => Severity::ALL.map(Severity::as_str).to_vec(),
         base,
     };
     let page = render(view.status, "administration.html", Some(session), page);

@@ -2,7 +2,7 @@
 
 use super::{View, back, page};
 use crate::api::users::role_of;
-use crate::auth::login;
+use crate::auth::account::{change_user, create_user, remove_factor, reset_password};
 use crate::auth::secret::generate_password;
 use crate::console::guard::{Administrator, CameFrom, Form, filled, version};
 use crate::console::problem::PageError;
@@ -31,6 +31,9 @@ pub(super) fn view(user: User) -> Value {
         username => user.username,
         email => user.email,
         active => user.active,
+        second_factor => user.second_factor,
+        single_sign_on => user.single_sign_on,
+        must_change_password => user.must_change_password,
         last_login_at => user.last_login_at.map(|at| at.to_string()),
         roles => roles(user.role),
     }
@@ -51,7 +54,7 @@ pub(crate) async fn create(
     let checked =
         NewUser::check(&fields.get("username"), &as_given, &fields.get("email"), &fields.get("role"));
     let made = match checked {
-        Ok(new) => login::create_user(&state, new, session.caller.actor.clone()).await,
+        Ok(new) => create_user(&state, new, &session.caller).await,
         Err(wrong) => Err(wrong.into()),
     };
     let view = match made {
@@ -79,10 +82,9 @@ fn wanted(fields: &Fields<'_>) -> Result<(UserChangeRequest, Option<Done>), Inva
             change.active = Some(false);
             Some(Done::Deactivated)
         }
-        "password" => {
-            change.password = Some(generate_password());
-            None
-        }
+        // A password is given apart, see [`change`].
+        "password" => None,
+        "factor" => Some(Done::FactorTaken),
         other => return Err(Invalid::field("change", invalid::not_a_choice(other))),
     };
     Ok((change, done))
@@ -98,16 +100,17 @@ pub(crate) async fn change(
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
     let (change, done) = wanted(&fields)?;
-    let password = change.password.clone();
-    let actor = session.caller.actor.clone();
-    let changed = login::change_user(&state, id, change, version(&fields)?, actor).await;
-    let view = match (changed, done, password) {
-        (Ok(_), Some(done), _) => return Ok(back(done, before, &state)),
+    let caller = &session.caller;
+    let changed = match done {
+        Some(Done::FactorTaken) => remove_factor(&state, id, caller).await.map(|()| None),
+        Some(_) => change_user(&state, id, change, version(&fields)?, caller).await.map(|_| None),
         // An Admin who resets their own password has ended this very session, and still sees the new one.
-        (Ok(user), None, password) => {
-            View::with_secret("New password", user.username, password.unwrap_or_default())
-        }
-        (Err(error), ..) => View { kept: Default::default(), ..View::refused(error, &fields)? },
+        None => reset_password(&state, id, caller).await.map(Some),
+    };
+    let view = match (changed, done) {
+        (Ok(Some((user, password))), _) => View::with_secret("One-time password", user.username, password),
+        (Ok(None), done) => return Ok(back(done.unwrap_or(Done::RoleSet), before, &state)),
+        (Err(error), _) => View { kept: Default::default(), ..View::refused(error, &fields)? },
     };
     page(&state, &session, &base, view).await
 }

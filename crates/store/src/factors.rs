@@ -1,0 +1,102 @@
+//! The second factor of users. Secrets arrive sealed, recovery codes hashed.
+
+use crate::audit::AuditEntry;
+use crate::db::Batch;
+use crate::{Db, StoreError};
+use std::sync::Arc;
+use watchpost_model::UserId;
+
+const PREPARE: &str = "UPDATE users SET factor_pending = ?2 WHERE id = ?1";
+/// Only the secret that the code was made with becomes the one in use.
+const BEGIN: &str = "UPDATE users SET factor_secret = ?2, factor_pending = NULL, factor_step = ?3, recovery_codes = ?4, version = version + 1
+     WHERE id = ?1 AND factor_pending = ?2";
+const USE_STEP: &str =
+    "UPDATE users SET factor_step = ?2 WHERE id = ?1 AND (factor_step IS NULL OR factor_step < ?2)";
+const SET_RECOVERY: &str = "UPDATE users SET recovery_codes = ?3 WHERE id = ?1 AND recovery_codes = ?2";
+const REPLACE_RECOVERY: &str =
+    "UPDATE users SET recovery_codes = ?2 WHERE id = ?1 AND factor_secret IS NOT NULL";
+const END: &str = "UPDATE users SET factor_secret = NULL, factor_pending = NULL, factor_step = NULL, recovery_codes = NULL, version = version + 1
+     WHERE id = ?1 AND factor_secret IS NOT NULL";
+
+impl Db {
+    /// Keeps a secret until its first code shows that its user has it.
+    pub async fn prepare_factor(&self, user: UserId, sealed: &str) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.one(PREPARE, vec![user.get().into(), sealed.into()]);
+        self.write(Arc::new(batch)).await
+    }
+
+    /// Takes the secret that waited into use, with the step of its first code. [`StoreError::Conflict`] when another
+    /// waits meanwhile.
+    pub async fn begin_factor(
+        &self,
+        user: UserId,
+        sealed: &str,
+        step: i64,
+        recovery: &[String],
+        by: &AuditEntry,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.access_changed();
+        batch.one(BEGIN, vec![user.get().into(), sealed.into(), step.into(), recovery.join(" ").into()]);
+        batch.audit(by, "factor.begin", format!("user:{user}"), "");
+        self.write(Arc::new(batch)).await
+    }
+
+    /// Takes a code's step; whether it is newer than the last one taken.
+    pub async fn use_factor_step(&self, user: UserId, step: i64) -> Result<bool, StoreError> {
+        let mut batch = Batch::new();
+        batch.one(USE_STEP, vec![user.get().into(), step.into()]);
+        taken(self.write(Arc::new(batch)).await)
+    }
+
+    /// Uses one of the recovery codes up; whether it was there.
+    pub async fn use_recovery_code(
+        &self,
+        user: UserId,
+        known: &[String],
+        used: &str,
+        by: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        let left: Vec<&str> = known.iter().map(String::as_str).filter(|code| *code != used).collect();
+        if left.len() == known.len() {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        batch.one(SET_RECOVERY, vec![user.get().into(), known.join(" ").into(), left.join(" ").into()]);
+        let detail = format!("a recovery code was used, {} are left", left.len());
+        batch.audit(by, "factor.recovery", format!("user:{user}"), detail);
+        taken(self.write(Arc::new(batch)).await)
+    }
+
+    /// Gives new recovery codes; the old ones are worth nothing any more.
+    pub async fn replace_recovery_codes(
+        &self,
+        user: UserId,
+        recovery: &[String],
+        by: &AuditEntry,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.one(REPLACE_RECOVERY, vec![user.get().into(), recovery.join(" ").into()]);
+        batch.audit(by, "factor.codes", format!("user:{user}"), "new recovery codes");
+        self.write(Arc::new(batch)).await
+    }
+
+    /// Takes the second factor away.
+    pub async fn end_factor(&self, user: UserId, by: &AuditEntry) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.access_changed();
+        batch.one(END, vec![user.get().into()]);
+        batch.audit(by, "factor.end", format!("user:{user}"), "");
+        self.write(Arc::new(batch)).await
+    }
+}
+
+/// Whether a row was as the write expected it.
+fn taken(written: Result<(), StoreError>) -> Result<bool, StoreError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(StoreError::Conflict) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,121 @@
+//! Users and what they hold: made, changed, given a new password.
+
+use crate::auth::guard::{Caller, take};
+use crate::auth::secret::generate_password;
+use crate::error::ApiError;
+use crate::state::AppState;
+use crate::throttle;
+use watchpost_model::text::Given;
+use watchpost_model::user::{NewUser, UserChangeRequest};
+use watchpost_model::{Invalid, Role, User, UserId};
+use watchpost_pipeline::decode::Fields;
+use watchpost_pipeline::now;
+use watchpost_store::{NewPassword, UserChange};
+
+/// How long a password that was given to somebody lets them choose another.
+pub const ONE_TIME_SECONDS: i64 = 24 * 60 * 60;
+
+/// Why somebody could not sign up.
+pub(crate) enum NoSignUp {
+    /// Something about the name or the password.
+    Wrong(Invalid),
+    /// Anything else.
+    Refused(ApiError),
+}
+
+/// Makes an account for whoever asks: always an Analyst's, and only while the operator lets people.
+pub(crate) async fn sign_up(
+    state: &AppState,
+    fields: &Fields<'_>,
+    caller: &Caller,
+) -> Result<User, NoSignUp> {
+    take(state, throttle::Caller::LogIn(caller.peer)).map_err(NoSignUp::Refused)?;
+    if !state.settings.signup {
+        let detail = "Signing up is switched off here. Ask an Admin for an account.";
+        return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
+    }
+    let analyst = Given::Text(Role::Analyst.as_str().into());
+    let asked = match fields.get("role") {
+        Given::Null => Given::Missing,
+        asked => asked,
+    };
+    if let Given::Text(text) = &asked
+        && Role::parse(text).is_some_and(|role| role != Role::Analyst)
+    {
+        let detail = "Whoever signs up is an Analyst; other roles are given by an Admin.";
+        return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
+    }
+    let email = match fields.get("email") {
+        Given::Null => Given::Missing,
+        email => email,
+    };
+    let new = NewUser::check(&fields.get("username"), &fields.get("password"), &email, &asked.or(analyst))
+        .map_err(NoSignUp::Wrong)?;
+    create_user(state, new, caller).await.map_err(|error| match error {
+        ApiError::Invalid(wrong) => NoSignUp::Wrong(wrong),
+        other => NoSignUp::Refused(other),
+    })
+}
+
+/// Makes a user.
+pub(crate) async fn create_user(state: &AppState, new: NewUser, caller: &Caller) -> Result<User, ApiError> {
+    let hash = state.passwords.hash(new.password).await?;
+    let by = caller.entry();
+    let user = state.db.create_user(&new.username, &new.email, new.role, hash, &by).await?;
+    state.accounts.forget();
+    tracing::info!(user = user.username, role = %user.role, by = %by.actor, "user created");
+    Ok(user)
+}
+
+/// Changes a user.
+pub(crate) async fn change_user(
+    state: &AppState,
+    id: UserId,
+    change: UserChangeRequest,
+    version: Option<i64>,
+    caller: &Caller,
+) -> Result<User, ApiError> {
+    let password = match change.password {
+        Some(password) => Some(NewPassword { hash: state.passwords.hash(password).await?, until: None }),
+        None => None,
+    };
+    let UserChangeRequest { username, email, role, active, .. } = change;
+    let change = UserChange { username, email, role, active, password };
+    let by = caller.entry();
+    let user = state.db.update_user(id, change, version, &by).await?;
+    state.accounts.forget();
+    tracing::info!(user = user.username, role = %user.role, active = user.active, by = %by.actor, "user changed");
+    Ok(user)
+}
+
+/// Gives a user a password that lets them in once, to choose one of their own; shown this once.
+pub(crate) async fn reset_password(
+    state: &AppState,
+    id: UserId,
+    caller: &Caller,
+) -> Result<(User, String), ApiError> {
+    let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    if known.external_id.is_some() {
+        let detail = "This user logs in by single sign-on and has no password here.";
+        return Err(ApiError::Conflict("single_sign_on", detail.into()));
+    }
+    let password = generate_password();
+    let until = now().plus_seconds(ONE_TIME_SECONDS);
+    let new = NewPassword { hash: state.passwords.hash(password.clone()).await?, until: Some(until) };
+    let change = UserChange { password: Some(new), ..UserChange::default() };
+    let user = state.db.update_user(id, change, Some(known.user.version), &caller.entry()).await?;
+    state.accounts.forget();
+    tracing::info!(user = user.username, by = %caller.actor, "password reset");
+    Ok((user, password))
+}
+
+/// Takes a user's second factor away, for one who lost it and the recovery codes.
+pub(crate) async fn remove_factor(state: &AppState, id: UserId, caller: &Caller) -> Result<(), ApiError> {
+    let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    if known.factor.secret.is_some() {
+        state.db.end_factor(id, &caller.entry()).await?;
+        state.accounts.forget();
+        tracing::warn!(user = known.user.username, by = %caller.actor, "second factor removed");
+    }
+    Ok(())
+}

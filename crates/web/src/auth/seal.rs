@@ -1,0 +1,102 @@
+//! Texts that only this server can read and nobody can change: secrets at rest, and what a browser keeps for it.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sha2::{Digest, Sha256};
+
+/// What a sealed text is for: what was sealed for one purpose can't be opened for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The secret of a second factor.
+    Factor,
+    /// A password that was right, until the rest of a log-in is there.
+    LogInStep,
+    /// A log-in at the provider of single sign-on that is under way.
+    SingleSignOn,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Factor => b"factor",
+            Self::LogInStep => b"log-in step",
+            Self::SingleSignOn => b"single sign-on",
+        }
+    }
+}
+
+/// A key for one purpose out of the secret that serves all of them.
+pub(crate) fn derived(purpose: &str, secret_key: &str) -> [u8; 32] {
+    Sha256::new().chain_update(purpose).chain_update("\0").chain_update(secret_key).finalize().into()
+}
+
+/// Seals with the first key, opens with any.
+pub(crate) struct Seal {
+    keys: Vec<LessSafeKey>,
+}
+
+impl Seal {
+    pub(crate) fn new<'a>(secret_keys: impl Iterator<Item = &'a str>) -> Self {
+        let key = |secret: &str| {
+            let key = UnboundKey::new(&AES_256_GCM, &derived("watchpost seal", secret));
+            LessSafeKey::new(key.expect("the key has the length of the algorithm"))
+        };
+        Self { keys: secret_keys.map(key).collect() }
+    }
+
+    pub(crate) fn seal(&self, purpose: Purpose, text: &str) -> String {
+        let mut nonce = [0; NONCE_LEN];
+        SysRng.try_fill_bytes(&mut nonce).expect("the operating system gives random bytes");
+        let mut sealed = text.as_bytes().to_vec();
+        let key = self.keys.first().expect("there is always the key in use");
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(purpose.name()),
+            &mut sealed,
+        )
+        .expect("texts of this length can be sealed");
+        URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat())
+    }
+
+    pub(crate) fn open(&self, purpose: Purpose, sealed: &str) -> Option<String> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+        self.keys.iter().find_map(|key| {
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let mut sealed = sealed.to_vec();
+            let text = key.open_in_place(nonce, Aad::from(purpose.name()), &mut sealed).ok()?;
+            String::from_utf8(text.to_vec()).ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_for_its_purpose_with_its_key_and_unchanged() {
+        let seal = Seal::new(["one"].into_iter());
+        let sealed = seal.seal(Purpose::Factor, "said");
+        assert_ne!(sealed, seal.seal(Purpose::Factor, "said"), "the same again looks different");
+        assert_eq!(seal.open(Purpose::Factor, &sealed).as_deref(), Some("said"));
+        assert_eq!(seal.open(Purpose::LogInStep, &sealed), None);
+        assert_eq!(Seal::new(["other"].into_iter()).open(Purpose::Factor, &sealed), None);
+        let rotated = Seal::new(["new", "one"].into_iter());
+        assert_eq!(
+            rotated.open(Purpose::Factor, &sealed).as_deref(),
+            Some("said"),
+            "the key before it still opens"
+        );
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).expect("letters");
+            assert_eq!(seal.open(Purpose::Factor, &changed), None, "changed at {at}");
+        }
+        assert!(["", "x", "AAAA", "ä"].iter().all(|none| seal.open(Purpose::Factor, none).is_none()));
+    }
+}

@@ -1,0 +1,230 @@
+//! One's own account: password, second factor, and where one is logged in.
+
+use crate::api::auth::session_of;
+use crate::auth::factor::{self, SetUp};
+use crate::auth::session::{self, Session};
+use crate::auth::{grant, login};
+use crate::console::guard::{Form, SignedIn};
+use crate::console::login::{recovery_codes, spaced};
+use crate::console::page::render;
+use crate::console::problem::PageError;
+use crate::console::said::{Done, Said};
+use crate::error::ApiError;
+use crate::extract::Base;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use minijinja::{Value, context};
+use watchpost_model::Invalid;
+use watchpost_pipeline::now;
+use watchpost_store::{Credentials, Session as Record};
+
+/// Where the page is.
+pub(super) const HERE: &str = "/account/";
+
+/// What came of a form on the page.
+struct View {
+    status: StatusCode,
+    said: Said,
+    /// What is wrong, by field, and with which form.
+    wrong: Invalid,
+    form: &'static str,
+    problem: String,
+    set_up: Option<SetUp>,
+}
+
+impl View {
+    fn new(said: Said) -> Self {
+        let (status, problem) = (StatusCode::OK, String::new());
+        Self { status, said, wrong: Invalid::new(), form: "", problem, set_up: None }
+    }
+
+    /// What went wrong with a form, unless it is nothing that a form can mend.
+    fn refused(error: ApiError, form: &'static str) -> Result<Self, PageError> {
+        let view = Self { status: error.status(), form, ..Self::new(Said::NOTHING) };
+        match error {
+            ApiError::Invalid(wrong) => Ok(Self { wrong, ..view }),
+            ApiError::Conflict(_, problem) | ApiError::NotAllowed(problem) => Ok(Self { problem, ..view }),
+            ApiError::Throttled(_) => {
+                Ok(Self { problem: "Too many attempts. Wait a moment and try again.".into(), ..view })
+            }
+            error => Err(error.into()),
+        }
+    }
+}
+
+async fn known(state: &AppState, session: &Session) -> Result<Credentials, ApiError> {
+    state.db.credentials(session.user.id).await?.ok_or(ApiError::NotFound)
+}
+
+fn session_view(session: Record, current: Option<&str>) -> Value {
+    context! {
+        current => current == Some(session.id.as_str()),
+        id => session.id,
+        kind => session.kind.name(),
+        address => session.address,
+        agent => session.agent,
+        created_at => session.created_at.to_string(),
+        last_seen_at => session.last_seen_at.to_string(),
+    }
+}
+
+async fn page(state: &AppState, session: &Session, view: View) -> Result<Response, PageError> {
+    let known = known(state, session).await?;
+    let current = session.caller.session.as_deref();
+    let sessions = state.db.sessions_of(session.user.id, now()).await?;
+    let sessions: Vec<_> = sessions.into_iter().map(|session| session_view(session, current)).collect();
+    let wrong: Value =
+        view.wrong.fields().iter().map(|(field, all)| (field.clone(), all.join(" "))).collect();
+    let set_up = view.set_up.map(|set_up| {
+        context! { secret => spaced(&set_up.secret), picture => Value::from_safe_string(set_up.qr_svg), address => set_up.otpauth_url }
+    });
+    let page = context! {
+        title => "Your account",
+        said => view.said.text(),
+        problem => view.problem,
+        wrong, set_up,
+        form => view.form,
+        others => sessions.len() > 1,
+        sessions,
+        single_sign_on => known.external_id.is_some(),
+        factor => known.factor.secret.is_some(),
+        factor_required => factor::is_required(state, &known),
+        codes_left => known.factor.recovery.len(),
+    };
+    let page = render(view.status, "account.html", Some(session), page);
+    Ok(view.said.on(page, &state.settings))
+}
+
+pub(crate) async fn show(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    said: Said,
+) -> Result<Response, PageError> {
+    page(&state, &session, View::new(said)).await
+}
+
+/// Changes the password, which ends every other session; this one goes on under a new cookie.
+pub(crate) async fn password(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    sent: Form,
+) -> Result<Response, PageError> {
+    let fields = sent.fields()?;
+    let changed = async {
+        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        let password = login::new_password(&state, &known, &fields.get("new_password")).await?;
+        let known = login::set_password(&state, &known, password, &session.caller).await?;
+        session::open(&state, &known, "with a new password", &session.caller, &headers).await
+    };
+    match changed.await {
+        Ok(cookie) => {
+            let mut response = Done::PasswordChanged.then(HERE, &state.settings);
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+            Ok(response)
+        }
+        Err(error) => page(&state, &session, View::refused(error, "password")?).await,
+    }
+}
+
+/// Shows what an authenticator app needs.
+pub(crate) async fn set_up_factor(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    sent: Form,
+) -> Result<Response, PageError> {
+    let fields = sent.fields()?;
+    let prepared = async {
+        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        factor::prepare(&state, &known).await
+    };
+    let view = match prepared.await {
+        Ok(set_up) => View { set_up: Some(set_up), ..View::new(Said::NOTHING) },
+        Err(error) => View::refused(error, "factor")?,
+    };
+    page(&state, &session, view).await
+}
+
+/// Takes the second factor into use with its first code.
+pub(crate) async fn begin_factor(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    Base(base): Base,
+    sent: Form,
+) -> Result<Response, PageError> {
+    let fields = sent.fields()?;
+    let before = known(&state, &session).await?;
+    match factor::begin_with(&state, &before, &fields, &session.caller).await {
+        Ok(codes) => Ok(recovery_codes(&codes, &base, HERE)),
+        Err(error) => {
+            // What was shown stays on the page, so that the next code can be typed.
+            let set_up = match before.factor.pending {
+                Some(_) => Some(SetUp::prepare(&state, &before).await?),
+                None => None,
+            };
+            let view = View { set_up, ..View::refused(error, "begin")? };
+            page(&state, &session, view).await
+        }
+    }
+}
+
+pub(crate) async fn new_recovery_codes(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    Base(base): Base,
+    sent: Form,
+) -> Result<Response, PageError> {
+    let fields = sent.fields()?;
+    let made = async {
+        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        factor::new_recovery_codes(&state, known.user.id, &session.caller).await
+    };
+    match made.await {
+        Ok(codes) => Ok(recovery_codes(&codes, &base, HERE)),
+        Err(error) => page(&state, &session, View::refused(error, "factor")?).await,
+    }
+}
+
+pub(crate) async fn remove_factor(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    sent: Form,
+) -> Result<Response, PageError> {
+    let fields = sent.fields()?;
+    let removed = async {
+        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        factor::remove(&state, &known, &session.caller).await
+    };
+    match removed.await {
+        Ok(()) => Ok(Done::FactorRemoved.then(HERE, &state.settings)),
+        Err(error) => page(&state, &session, View::refused(error, "factor")?).await,
+    }
+}
+
+pub(crate) async fn end_session(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    _: Form,
+) -> Result<Response, PageError> {
+    match session_of(&state, session.user.id, &id).await {
+        Ok(ended) => grant::end(&state, &ended, &session.caller, "session.end").await?,
+        // It has ended since the page was made.
+        Err(ApiError::NotFound) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Done::SessionEnded.then(HERE, &state.settings))
+}
+
+pub(crate) async fn end_other_sessions(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    _: Form,
+) -> Result<Response, PageError> {
+    let this = session.caller.session.as_deref();
+    state.db.end_sessions_of(session.user.id, this, &session.caller.entry()).await?;
+    state.accounts.forget();
+    Ok(Done::SessionsEnded.then(HERE, &state.settings).into_response())
+}

@@ -1,0 +1,86 @@
+//! Signing in at the provider of single sign-on: off to it, and back.
+
+use crate::auth::guard::Caller;
+use crate::auth::session::{self, read_cookie, set_cookie};
+use crate::console::guard::{Visitor, own_path};
+use crate::console::login::refused;
+use crate::console::problem::PageError;
+use crate::extract::Base;
+use crate::settings::Settings;
+use crate::single_sign_on::{self, Refused, Returned, SECONDS};
+use crate::state::AppState;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+fn cookie(settings: &Settings) -> &'static str {
+    if settings.secure() { "__Host-watchpost-sso" } else { "watchpost-sso" }
+}
+
+fn page(state: &AppState, why: Refused) -> Result<Response, PageError> {
+    match why {
+        Refused::Again(problem) => Ok(refused(state, StatusCode::UNAUTHORIZED, problem, "/")),
+        Refused::NotAllowed(problem) => Ok(refused(state, StatusCode::FORBIDDEN, &problem, "/")),
+        Refused::Api(error) => Err(error.into()),
+    }
+}
+
+/// Sends somebody to the provider. A link, not a form: browsers hold where forms lead to against the page's policy.
+pub(crate) async fn begin(
+    Visitor(session, _): Visitor,
+    State(state): State<AppState>,
+    Base(base): Base,
+    RawQuery(query): RawQuery,
+) -> Result<Response, PageError> {
+    let query = query.unwrap_or_default();
+    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+    let next = own_path(next.as_ref().map_or("", |(_, next)| next));
+    if session.is_some() {
+        return Ok(Redirect::to(next).into_response());
+    }
+    match single_sign_on::begin(&state, &base, next).await {
+        Ok(begun) => {
+            let kept = set_cookie(&state.settings, cookie(&state.settings), &begun.kept, SECONDS);
+            Ok(([(header::SET_COOKIE, kept)], Redirect::to(&begun.address)).into_response())
+        }
+        Err(why) => page(&state, why),
+    }
+}
+
+fn returned(query: &str) -> Returned {
+    let mut returned = Returned::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let field = match name.as_ref() {
+            "code" => &mut returned.code,
+            "state" => &mut returned.state,
+            "iss" => &mut returned.issuer,
+            "error" => &mut returned.error,
+            _ => continue,
+        };
+        *field = Some(value.into_owned());
+    }
+    returned
+}
+
+/// Takes somebody in who comes back from the provider.
+pub(crate) async fn finish(
+    Visitor(_, peer): Visitor,
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, PageError> {
+    let caller = Caller::anonymous(peer);
+    let kept = read_cookie(&headers, cookie(&state.settings));
+    let returned = returned(&query.unwrap_or_default());
+    let mut response = match single_sign_on::finish(&state, kept, returned, &caller).await {
+        Ok((known, next)) => {
+            let opened = session::open(&state, &known, "single sign-on", &caller, &headers).await?;
+            ([(header::SET_COOKIE, opened)], Redirect::to(own_path(&next))).into_response()
+        }
+        Err(why) => page(&state, why)?,
+    };
+    // It was for this log-in alone.
+    let forgotten = set_cookie(&state.settings, cookie(&state.settings), "", 0);
+    response.headers_mut().append(header::SET_COOKIE, forgotten);
+    Ok(response)
+}

@@ -1,0 +1,179 @@
+//! Logging in to the console at a provider of OpenID Connect: authorization code with PKCE.
+//!
+//! What belongs to one log-in (state, nonce, verifier, and where to go on) travels sealed in a cookie of the browser
+//! that began it, so any node can end it and no other browser can.
+
+mod client;
+mod id_token;
+mod people;
+mod provider;
+
+pub(crate) use provider::Provider;
+
+use crate::auth::guard::Caller;
+use crate::auth::seal::Purpose;
+use crate::auth::secret::random_text;
+use crate::error::ApiError;
+use crate::settings::SingleSignOn;
+use crate::state::AppState;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use watchpost_pipeline::now;
+use watchpost_store::Credentials;
+
+/// Where people come back to.
+pub(crate) const CALLBACK: &str = "/login/single-sign-on/callback";
+/// How long logging in over there may take.
+pub(crate) const SECONDS: i64 = 10 * 60;
+/// 238 bits.
+const SECRET_CHARS: usize = 40;
+/// A verifier of PKCE has 43 characters or more.
+const VERIFIER_CHARS: usize = 64;
+
+/// A log-in that is under way.
+#[derive(Serialize, Deserialize)]
+struct UnderWay {
+    state: String,
+    nonce: String,
+    verifier: String,
+    next: String,
+    redirect_uri: String,
+    until: i64,
+}
+
+/// Where to send somebody, and what their browser keeps meanwhile.
+pub(crate) struct Begun {
+    pub(crate) address: String,
+    pub(crate) kept: String,
+}
+
+/// What somebody came back with.
+#[derive(Default)]
+pub(crate) struct Returned {
+    pub(crate) code: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) error: Option<String>,
+}
+
+/// Why nobody is logged in: what is said to them.
+pub(crate) enum Refused {
+    /// Something that another try may mend.
+    Again(&'static str),
+    /// They may not.
+    NotAllowed(String),
+    /// The database.
+    Api(ApiError),
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<watchpost_store::StoreError> for Refused {
+    fn from(error: watchpost_store::StoreError) -> Self {
+        Self::Api(error.into())
+    }
+}
+
+const UNREACHABLE: Refused = Refused::Again("Signing in there isn't possible right now. The log says why.");
+
+fn configured(state: &AppState) -> Result<(&SingleSignOn, &Provider), Refused> {
+    match (&state.settings.single_sign_on, &state.provider) {
+        (Some(settings), Some(provider)) => Ok((settings, provider)),
+        _ => Err(Refused::Api(ApiError::NotFound)),
+    }
+}
+
+/// Begins a log-in.
+pub(crate) async fn begin(state: &AppState, base: &str, next: &str) -> Result<Begun, Refused> {
+    let (settings, provider) = configured(state)?;
+    let discovered = provider.discover(settings).await.map_err(|error| {
+        tracing::error!(%error, "single sign-on");
+        UNREACHABLE
+    })?;
+    let under_way = UnderWay {
+        state: random_text(SECRET_CHARS),
+        nonce: random_text(SECRET_CHARS),
+        verifier: random_text(VERIFIER_CHARS),
+        next: next.to_owned(),
+        redirect_uri: format!("{base}{CALLBACK}"),
+        until: now().seconds() + SECONDS,
+    };
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&under_way.verifier));
+    let scope = format!("openid {}", settings.scopes);
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in [
+        ("response_type", "code"),
+        ("client_id", &settings.client_id),
+        ("redirect_uri", &under_way.redirect_uri),
+        ("scope", scope.trim()),
+        ("state", &under_way.state),
+        ("nonce", &under_way.nonce),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ] {
+        query.append_pair(name, value);
+    }
+    let page = discovered.authorization_endpoint;
+    let address = format!("{page}{}{}", if page.contains('?') { '&' } else { '?' }, query.finish());
+    let text = serde_json::to_string(&under_way).expect("texts and numbers can be written as JSON");
+    Ok(Begun { address, kept: state.seal.seal(Purpose::SingleSignOn, &text) })
+}
+
+/// The log-in that a browser began, if this is the answer to it.
+fn under_way(state: &AppState, kept: Option<&str>, returned: &Returned) -> Option<UnderWay> {
+    let text = state.seal.open(Purpose::SingleSignOn, kept?)?;
+    let under_way: UnderWay = serde_json::from_str(&text).ok()?;
+    let same: bool = under_way.state.as_bytes().ct_eq(returned.state.as_deref()?.as_bytes()).into();
+    (same && under_way.until > now().seconds()).then_some(under_way)
+}
+
+/// Ends a log-in: who it is, and where they wanted to go.
+pub(crate) async fn finish(
+    state: &AppState,
+    kept: Option<&str>,
+    returned: Returned,
+    caller: &Caller,
+) -> Result<(Credentials, String), Refused> {
+    let (settings, provider) = configured(state)?;
+    let Some(under_way) = under_way(state, kept, &returned) else {
+        return Err(Refused::Again("That log-in took too long, or began in another window. Try again."));
+    };
+    // RFC 9207: a provider that says who it is must be the one that was asked.
+    if returned.issuer.as_ref().is_some_and(|issuer| *issuer != settings.issuer) {
+        return Err(refused(state, caller, "another provider answered").await);
+    }
+    let Some(code) = returned.code.filter(|_| returned.error.is_none()) else {
+        let said: String = returned.error.unwrap_or_default().chars().take(80).collect();
+        return Err(refused(state, caller, &format!("the provider said no: {said}")).await);
+    };
+    let checked = async {
+        let token = provider.redeem(settings, &code, &under_way.verifier, &under_way.redirect_uri).await;
+        let token = token.map_err(|error| error.to_string())?;
+        let key = id_token::key_id(&token).map_err(|error| error.to_string())?;
+        let keys = provider.keys_for(settings, key.as_deref()).await.map_err(|error| error.to_string())?;
+        id_token::read(&token, &keys, &under_way.nonce, settings).map_err(|error| error.to_string())
+    };
+    let person = match checked.await {
+        Ok(person) => person,
+        Err(why) => return Err(refused(state, caller, &why).await),
+    };
+    let known = people::known_or_new(state, person, caller).await?;
+    Ok((known, under_way.next))
+}
+
+/// Remembers a log-in that failed.
+async fn refused(state: &AppState, caller: &Caller, why: &str) -> Refused {
+    tracing::warn!(peer = %caller.peer, why, "a log-in by single sign-on failed");
+    state.metrics.logins_failed.inc();
+    match state.db.note(&caller.entry(), "login.failed", "single sign-on", why).await {
+        Ok(()) => Refused::Again("The provider's answer was no, or can't be believed. The log says why."),
+        Err(error) => error.into(),
+    }
+}
