@@ -60,6 +60,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the project").to_owned()
 }
 
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -84,7 +89,9 @@ fn test(arguments: &[OsString]) -> Result<()> {
     command
         .env("WATCHPOST_TEST_POSTGRES", cluster.url())
         .env("WATCHPOST_TEST_CHROMIUM", &tools.chromium)
-        .env("WATCHPOST_TEST_CHROMEDRIVER", &tools.chromedriver);
+        .env("WATCHPOST_TEST_CHROMEDRIVER", &tools.chromedriver)
+        .env("WATCHPOST_TEST_NODE", &tools.node)
+        .env("WATCHPOST_TEST_OPENID_PROVIDER", &tools.openid_provider);
     run(&mut command)
 }
 
@@ -152,8 +159,7 @@ fn soak(arguments: &[OsString]) -> Result<()> {
 fn bench(arguments: &[OsString]) -> Result<()> {
     let postgres = tools::find_or_install_postgres()?;
     run(cargo().args(["build", "--release", "-p", "watchpost", "-p", "watchpost-bench"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let built = target.join("release");
+    let built = target().join("release");
     let cluster = Cluster::start(&postgres)?;
     let mut command = Command::new(built.join("watchpost-bench"));
     command.args(arguments).current_dir(root());

@@ -2,6 +2,7 @@
 //! when it isn't; never skipped.
 
 use crate::talk::say;
+use crate::target;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,12 +10,18 @@ use std::process::{Command, Stdio};
 /// The oldest PostgreSQL the tests are for.
 const OLDEST_POSTGRES: u32 = 15;
 
+/// The provider that single sign-on is tested with; of the versions that run on Debian's Node.js the newest.
+const OPENID_PROVIDER: &str = "oidc-provider@8.8.1";
+
 /// Where the tools are.
 pub(crate) struct Tools {
     /// The folder of `initdb` and `pg_ctl`.
     pub(crate) postgres: PathBuf,
     pub(crate) chromium: PathBuf,
     pub(crate) chromedriver: PathBuf,
+    pub(crate) node: PathBuf,
+    /// The folder that the provider of OpenID Connect is installed in.
+    pub(crate) openid_provider: PathBuf,
 }
 
 struct Need {
@@ -34,12 +41,38 @@ const CHROMIUM: Need = Need {
 const CHROMEDRIVER: Need =
     Need { what: "ChromeDriver", package: "chromium-driver", find: || on_path(&["chromedriver"]) };
 
+const OPENSSL: Need = Need { what: "openssl", package: "openssl", find: || on_path(&["openssl"]) };
+const NODE: Need = Need { what: "Node.js", package: "nodejs", find: || on_path(&["node", "nodejs"]) };
+const NPM: Need = Need { what: "npm", package: "npm", find: || on_path(&["npm"]) };
 const STRACE: Need = Need { what: "strace", package: "strace", find: || on_path(&["strace"]) };
 
 /// All tools, installed if need be.
 pub(crate) fn find_or_install() -> Result<Tools> {
-    let [postgres, chromium, chromedriver, _] = provide([POSTGRES, CHROMIUM, CHROMEDRIVER, STRACE])?;
-    Ok(Tools { postgres, chromium, chromedriver })
+    let needs = [POSTGRES, CHROMIUM, CHROMEDRIVER, NODE, NPM, OPENSSL, STRACE];
+    let [postgres, chromium, chromedriver, node, npm, _, _] = provide(needs)?;
+    let openid_provider = openid_provider(&npm)?;
+    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider })
+}
+
+/// A provider of OpenID Connect, in a folder of its own.
+fn openid_provider(npm: &Path) -> Result<PathBuf> {
+    let folder = target().join("tools").join(OPENID_PROVIDER.replace('@', "-"));
+    if folder.join("node_modules/oidc-provider/package.json").is_file() {
+        return Ok(folder);
+    }
+    say(&format!("installing {OPENID_PROVIDER}"));
+    std::fs::create_dir_all(&folder)?;
+    let mut command = Command::new(npm);
+    command.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--prefix"]);
+    let installed =
+        command.arg(&folder).arg(OPENID_PROVIDER).current_dir(&folder).stdout(Stdio::null()).status();
+    if !installed.is_ok_and(|status| status.success()) {
+        let folder = folder.display();
+        bail!(
+            "the tests need {OPENID_PROVIDER}; run: npm install --no-save --prefix {folder} {OPENID_PROVIDER}"
+        );
+    }
+    Ok(folder)
 }
 
 /// Only what needs no browser.

@@ -52,7 +52,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Guard {
     let colour = human && stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let write = move || write_lines(&waiting, &count, human, || stderr().lock());
     let writer = std::thread::Builder::new().name("log".into()).spawn(write).ok();
-    let lender = Lender { lines: lines.clone(), dropped };
+    let lender = Lender { lines: lines.clone(), dropped, json: !human };
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lender);
     // A second call, as in tests within one process, keeps the first log.
@@ -102,6 +102,23 @@ fn write_lines<W: Write>(waiting: &Receiver<Vec<u8>>, dropped: &AtomicU64, human
 struct Lender {
     lines: SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
+    json: bool,
+}
+
+/// A line of JSON without what a terminal would obey: JSON itself only escapes the controls of ASCII.
+fn harmless_json(line: Vec<u8>) -> Vec<u8> {
+    if line.iter().all(|byte| *byte < 0x7f) {
+        return line;
+    }
+    let mut text = String::with_capacity(line.len() + 16);
+    for c in String::from_utf8_lossy(&line).chars() {
+        match is_obeyed(c) && c != '\n' {
+            // None of them is beyond what four digits hold.
+            true => write!(text, "\\u{:04x}", u32::from(c)).expect("a string takes all"),
+            false => text.push(c),
+        }
+    }
+    text.into_bytes()
 }
 
 /// Writes what was logged so that it can neither end its line nor command the terminal. The library's own formatter
@@ -150,6 +167,7 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         let line = std::mem::take(&mut self.text);
+        let line = if self.lender.json { harmless_json(line) } else { line };
         if !line.is_empty() && self.lender.lines.try_send(line).is_err() {
             self.lender.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -170,7 +188,7 @@ mod tests {
 
     fn logged(human: bool, colour: bool, log: impl FnOnce()) -> String {
         let (lines, waiting) = sync_channel(8);
-        let lender = Lender { lines, dropped: Arc::default() };
+        let lender = Lender { lines, dropped: Arc::default(), json: !human };
         let builder = tracing_subscriber::fmt().with_writer(lender);
         match human {
             true => tracing::subscriber::with_default(people(builder, colour).finish(), log),
@@ -184,7 +202,7 @@ mod tests {
         for human in [true, false] {
             let (lines, waiting) = sync_channel(1);
             let dropped = Arc::new(AtomicU64::new(0));
-            let lender = Lender { lines: lines.clone(), dropped: dropped.clone() };
+            let lender = Lender { lines: lines.clone(), dropped: dropped.clone(), json: !human };
             for _ in 0..3 {
                 lender.make_writer().write_all(b"full\n").unwrap();
             }
@@ -220,8 +238,10 @@ mod tests {
             assert_eq!(text.matches('\n').count(), 1, "one event is one line: {text:?}");
             assert!(text.ends_with('\n') && !text.contains('\r'), "{text:?}");
             assert!(!text.contains("\x1b[2K") && !text.contains('\x07'), "{text:?}");
-            if human {
-                assert!(!text.contains(['\u{9b}', '\u{202e}', '\u{2028}']), "{text:?}");
+            assert!(!text.contains(['\u{9b}', '\u{202e}', '\u{2028}']), "{text:?}");
+            if !human {
+                let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(line["text"], hostile, "as JSON it is what it was");
             }
             assert!(text.contains("all is well") && text.contains("end"), "nothing is lost: {text:?}");
         }

@@ -36,9 +36,15 @@ pub struct User {
     pub single_sign_on: bool,
 }
 
+/// What [`crate::Actor`] calls those who are no users.
+const NOT_PEOPLE: [&str; 3] = ["watchpost", "command-line", "anonymous"];
+
 /// Checks a user name: letters, digits and `@ . + - _`.
 pub fn check_username(given: &Given<'_>) -> Result<String, String> {
     let name = text::line(given.required()?, MAX_USERNAME_CHARS)?;
+    if NOT_PEOPLE.iter().any(|taken| name.eq_ignore_ascii_case(taken)) {
+        return Err("This name stands for something else in histories and in the audit log.".into());
+    }
     if name.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c)) {
         Ok(name)
     } else {

@@ -65,7 +65,7 @@ impl Service<Request<Body>> for Edge {
         let id = request_id(&request);
         let state = self.state.clone();
         let refused = check(&request, &state);
-        let refuse = match routes::wants_page(&request) {
+        let refuse = match routes::wants_page(request.headers(), request.uri()) {
             true => console::refusal,
             false => ApiError::into_response,
         };
@@ -122,6 +122,9 @@ fn check(request: &Request<Body>, state: &AppState) -> Option<ApiError> {
     }
     if ANY_HOST.contains(&without_slash(uri.path())) {
         return None;
+    }
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return Some(ApiError::Malformed("A request names one host.".into()));
     }
     let named = match uri.authority() {
         Some(authority) => authority.as_str(),

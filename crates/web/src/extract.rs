@@ -1,13 +1,16 @@
 //! What handlers take from a request: bodies, ids in paths, query parameters.
 
 use crate::bulk::key::Key;
+use crate::console;
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::routes::wants_page;
 use crate::state::AppState;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -142,12 +145,25 @@ fn was_slow(error: &(dyn std::error::Error + 'static)) -> bool {
 pub(crate) struct Id<T>(pub(crate) T);
 
 impl<T: FromStr + Send> FromRequestParts<AppState> for Id<T> {
-    type Rejection = ApiError;
+    type Rejection = NoSuchThing;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let Path(text) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|_| ApiError::NotFound)?;
-        text.parse().map(Self).map_err(|_| ApiError::NotFound)
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, NoSuchThing> {
+        let none = NoSuchThing { page: wants_page(&parts.headers, &parts.uri) };
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => text.parse().map(Self).map_err(|_| none),
+            Err(_) => Err(none),
+        }
+    }
+}
+
+/// 404 as whoever asks reads it: a page for people, JSON for programs.
+pub(crate) struct NoSuchThing {
+    page: bool,
+}
+
+impl IntoResponse for NoSuchThing {
+    fn into_response(self) -> Response {
+        if self.page { console::not_found() } else { ApiError::NotFound.into_response() }
     }
 }
 

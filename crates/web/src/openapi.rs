@@ -16,8 +16,8 @@ use utoipa::openapi::schema::{
 };
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, Ref, RefOr, Required,
-    ResponseBuilder, Schema, SecurityRequirement,
+    ComponentsBuilder, Content, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, Ref, RefOr,
+    Required, ResponseBuilder, Schema, SecurityRequirement,
 };
 use utoipa::{PartialSchema, ToSchema};
 use watchpost_model::Action;
@@ -111,7 +111,20 @@ impl Operation {
     pub(crate) fn lists<T: ToSchema + PartialSchema>(mut self, about: &'static str) -> Self {
         T::schemas(&mut self.schemas);
         self.schemas.push((T::name().into_owned(), T::schema()));
-        self.answers::<PageView<T>>(200, about)
+        // A generic type is called the same whatever is in it: each kind of page gets a name of its own.
+        let name = format!("PageOf{}", T::name());
+        self.answers.push((200, about, Some(Ref::from_schema_name(&name).into())));
+        self.schemas.push((name, PageView::<T>::schema()));
+        self
+    }
+
+    /// It answers with a list of all of these.
+    pub(crate) fn answers_all<T: ToSchema + PartialSchema>(mut self, about: &'static str) -> Self {
+        T::schemas(&mut self.schemas);
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        let all = ArrayBuilder::new().items(Ref::from_schema_name(T::name())).build();
+        self.answers.push((200, about, Some(Schema::Array(all).into())));
+        self
     }
 
     /// An answer without a body worth describing.
@@ -200,14 +213,11 @@ fn operation(entry: &Entry) -> OperationBuilder {
         .tag(said.tag)
         .summary(Some(said.summary))
         .description((!about.is_empty()).then_some(about));
-    if entry.path.contains("{id}") {
-        operation = operation.parameter(
-            ParameterBuilder::new()
-                .name("id")
-                .parameter_in(ParameterIn::Path)
-                .required(Required::True)
-                .schema(Some(whole_number())),
-        );
+    for (name, schema) in [("id", whole_number()), ("session", text().into())] {
+        if entry.path.contains(&format!("{{{name}}}")) {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
+            operation = operation.parameter(parameter.required(Required::True).schema(Some(schema)));
+        }
     }
     for param in said.query {
         operation = operation.parameter(query_parameter(param));
@@ -260,6 +270,9 @@ fn with_answers(mut operation: OperationBuilder, entry: &Entry) -> OperationBuil
     let said = &entry.operation;
     for (status, about, schema) in &said.answers {
         let mut response = ResponseBuilder::new().description(*about);
+        if said.many {
+            response = response.content("application/x-ndjson", lines_of_answers());
+        }
         if let Some(schema) = schema {
             let content = ContentBuilder::new().schema(Some(schema.clone())).build();
             response = response.content("application/json", content);
@@ -279,7 +292,7 @@ fn with_answers(mut operation: OperationBuilder, entry: &Entry) -> OperationBuil
         refusals.push((401, "No credential, or not a good one", problem.clone()));
         refusals.push((403, "The caller may not do this", problem.clone()));
     }
-    if entry.path.contains("{id}") || said.query.iter().any(|param| param.name == "page") {
+    if entry.path.contains('{') || said.query.iter().any(|param| param.name == "page") {
         refusals.push((404, "There is no such thing", problem.clone()));
     }
     refusals.push((429, "Too many requests; `Retry-After` says when to try again", problem.clone()));
@@ -289,10 +302,18 @@ fn with_answers(mut operation: OperationBuilder, entry: &Entry) -> OperationBuil
             continue;
         }
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new().description(about).content("application/json", content);
+        let mut response = ResponseBuilder::new().description(about).content("application/json", content);
+        if said.many && status == 400 {
+            response = response.content("application/x-ndjson", lines_of_answers());
+        }
         operation = operation.response(status.to_string(), response.build());
     }
     operation
+}
+
+fn lines_of_answers() -> Content {
+    let lines = text().description(Some("What became of each event, as JSON, a line each."));
+    ContentBuilder::new().schema(Some(Schema::from(lines))).build()
 }
 
 fn whole_number() -> Schema {

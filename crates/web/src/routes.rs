@@ -8,7 +8,7 @@ use crate::{api, compat, console, docs};
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::Method;
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use watchpost_model::Action;
@@ -110,19 +110,27 @@ pub(crate) fn all() -> Routes {
 /// The router with its answers to what is not there.
 pub(crate) fn router(state: AppState) -> Router {
     let not_found = async |request: Request| {
-        if wants_page(&request) { console::not_found() } else { ApiError::NotFound.into_response() }
+        if wants_page(request.headers(), request.uri()) {
+            console::not_found()
+        } else {
+            ApiError::NotFound.into_response()
+        }
     };
     let wrong_method = async |request: Request| {
         let error = ApiError::WrongMethod(request.method().to_string());
-        if wants_page(&request) { console::refusal(error) } else { error.into_response() }
+        if wants_page(request.headers(), request.uri()) {
+            console::refusal(error)
+        } else {
+            error.into_response()
+        }
     };
     all().router.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(state)
 }
 
 /// Whether a person with a browser is asking, rather than a program.
-pub(crate) fn wants_page(request: &Request) -> bool {
-    let path = request.uri().path();
-    let accepts = request.headers().get(axum::http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
+pub(crate) fn wants_page(headers: &HeaderMap, uri: &Uri) -> bool {
+    let path = uri.path();
+    let accepts = headers.get(axum::http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
     accepts.is_some_and(|accept| accept.contains("text/html"))
         && !["/api/", "/v1/"].iter().any(|api| path.starts_with(api))
 }

@@ -12,20 +12,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How WebDriver names an element in its answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     agent: ureq::Agent,
     session: String,
     _profile: TempDir,
 }
 
-fn tool(variable: &str) -> String {
+pub(crate) fn tool(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is needed for this test: run `cargo xtask test`"))
 }
 
 impl Browser {
-    fn start(scripts: bool) -> Self {
+    pub(crate) fn start(scripts: bool) -> Self {
         let mut driver = Command::new(tool("WATCHPOST_TEST_CHROMEDRIVER"))
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -80,18 +80,18 @@ impl Browser {
         answer.body_mut().read_json::<Value>().unwrap()["value"].clone()
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let mut answer = self.agent.get(format!("{}/{path}", self.session)).call().unwrap();
         answer.body_mut().read_json::<Value>().unwrap()["value"].clone()
     }
 
-    fn go(&self, url: &str) {
+    pub(crate) fn go(&self, url: &str) {
         self.post("url", &json!({"url": url}));
     }
 
     /// The element that a CSS selector names, as soon as it is there.
     #[track_caller]
-    fn find(&self, selector: &str) -> String {
+    pub(crate) fn find(&self, selector: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.post("element", &json!({"using": "css selector", "value": selector}));
@@ -103,26 +103,26 @@ impl Browser {
     }
 
     #[track_caller]
-    fn text(&self, selector: &str) -> String {
+    pub(crate) fn text(&self, selector: &str) -> String {
         let id = self.find(selector);
         self.get(&format!("element/{id}/text")).as_str().unwrap_or_default().to_owned()
     }
 
     #[track_caller]
-    fn click(&self, selector: &str) {
+    pub(crate) fn click(&self, selector: &str) {
         let id = self.find(selector);
         self.post(&format!("element/{id}/click"), &json!({}));
     }
 
     #[track_caller]
-    fn fill(&self, selector: &str, text: &str) {
+    pub(crate) fn fill(&self, selector: &str, text: &str) {
         let id = self.find(selector);
         self.post(&format!("element/{id}/clear"), &json!({}));
         self.post(&format!("element/{id}/value"), &json!({"text": text}));
     }
 
     /// What the page complained about: errors of scripts, and things that its policy didn't let it load.
-    fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.post("se/log", &json!({"type": "browser"}));
         let lines = log.as_array().cloned().unwrap_or_default();
         lines
@@ -132,7 +132,7 @@ impl Browser {
             .collect()
     }
 
-    fn log_in(&self, server: &Server) {
+    pub(crate) fn log_in(&self, server: &Server) {
         self.go(&format!("{}/", server.address));
         self.fill("input[name=username]", ADMIN);
         self.fill("input[name=password]", PASSWORD);

@@ -16,6 +16,7 @@ mod ledger;
 mod login;
 mod net;
 mod overload;
+mod security;
 mod server;
 mod settings;
 mod shapes;

@@ -1,7 +1,7 @@
 //! A running server in a folder of its own, and what a client of it does.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,8 @@ pub(crate) enum Engine {
 pub(crate) struct Database {
     base: String,
     name: String,
+    /// Whether it goes when this does.
+    owned: bool,
 }
 
 impl Database {
@@ -31,9 +33,14 @@ impl Database {
         let base = std::env::var("WATCHPOST_TEST_POSTGRES")
             .expect("PostgreSQL is needed for this test: run `cargo xtask test`");
         let name = format!("app_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let database = Self { base, name };
+        let database = Self { base, name, owned: true };
         database.administer(&format!("CREATE DATABASE {}", database.name));
         database
+    }
+
+    /// The same database, for somebody who leaves it there.
+    fn again(&self) -> Self {
+        Self { base: self.base.clone(), name: self.name.clone(), owned: false }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -107,7 +114,7 @@ fn execute(url: &str, statements: &str) {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if self.owned && !std::thread::panicking() {
             self.administer(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
         }
     }
@@ -183,6 +190,33 @@ impl Server {
     /// Waits until the process has ended by itself.
     pub(crate) fn wait(&self) {
         self.child.lock().unwrap().wait().unwrap();
+    }
+
+    /// Starts with these settings from now on.
+    pub(crate) fn set(&mut self, settings: &[(&str, &str)]) {
+        self.extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    }
+
+    /// A second server on the same PostgreSQL, with the same secret. It goes before this one does.
+    pub(crate) fn another_node(&self) -> Self {
+        let folder = TempDir::new().unwrap();
+        let database = self.database().again();
+        let secret = std::fs::read_to_string(self.folder.path().join("watchpost-data/secret.key")).unwrap();
+        let mut extra = self.extra.clone();
+        extra.push(("SECRET_KEY".into(), secret.trim().into()));
+        let (child, address, log) = launch(&folder, Some(&database), &extra);
+        Self { child: Mutex::new(child), address, folder, log, database: Some(database), extra }
+    }
+
+    /// What the server says to these bytes, to the end of the connection.
+    pub(crate) fn connect_and_say(&self, said: &str) -> String {
+        let mut socket = self.connect();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // It may close before everything is said.
+        socket.write_all(said.as_bytes()).ok();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).ok();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Starts without further settings from now on.
@@ -307,7 +341,8 @@ impl Drop for Server {
         child.kill().ok();
         child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("the server's log:\n{}", self.log.lock().unwrap());
+            let log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            eprintln!("the server's log:\n{log}");
         }
     }
 }

@@ -123,7 +123,7 @@ fn sessions(routes: &mut Routes) {
     routes.add(
         &["/api/v1/auth/sessions"],
         Operation::get("listSessions", "My account", "Where one is logged in")
-            .answers::<Vec<SessionView>>(200, "What was used last comes first"),
+            .answers_all::<SessionView>("What was used last comes first"),
         list_sessions,
     );
     routes.add(

@@ -140,7 +140,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         &["/api/v1/users/{id}/sessions"],
         Operation::get("listSessionsOf", "Users", "Where a user is logged in")
-            .answers::<Vec<SessionView>>(200, "What was used last comes first"),
+            .answers_all::<SessionView>("What was used last comes first"),
         list_sessions,
     );
     routes.add(

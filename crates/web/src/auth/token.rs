@@ -30,6 +30,16 @@ pub(crate) enum Kind {
     Refresh,
 }
 
+impl Kind {
+    /// How long a token of this kind is good for.
+    const fn seconds(self) -> i64 {
+        match self {
+            Self::Access => ACCESS_SECONDS,
+            Self::Refresh => REFRESH_SECONDS,
+        }
+    }
+}
+
 /// What a token says. Nothing of it but who, in which session and until when is believed: what the user may do is
 /// looked up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -119,10 +129,7 @@ impl Tokens {
         session: &str,
         now: Timestamp,
     ) -> (String, Claims) {
-        let seconds = match kind {
-            Kind::Access => ACCESS_SECONDS,
-            Kind::Refresh => REFRESH_SECONDS,
-        };
+        let seconds = kind.seconds();
         let claims = Claims {
             token_type: kind,
             iss: US.into(),
@@ -156,7 +163,10 @@ impl Tokens {
         }
         let read = |key| decode::<Claims>(token, key, &self.validation).ok();
         let claims = self.checking.iter().find_map(read)?.claims;
-        (claims.iat <= now().seconds() + CLOCKS_OFF_SECONDS).then_some(claims)
+        // None of ours is made in the future or for longer.
+        let ours = claims.iat <= now().seconds() + CLOCKS_OFF_SECONDS
+            && claims.exp.checked_sub(claims.iat).is_some_and(|lives| lives <= claims.token_type.seconds());
+        ours.then_some(claims)
     }
 }
 

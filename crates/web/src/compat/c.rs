@@ -113,7 +113,16 @@ async fn sign_up(
         let answer = SignUpAnswer { status: false, message: message.collect::<Vec<_>>().join(" ") };
         (StatusCode::BAD_REQUEST, Json(answer)).into_response()
     };
-    match account::sign_up(&state, &input.fields()?, &caller).await {
+    let fields = match input.fields() {
+        Ok(fields) => fields,
+        Err(ApiError::Invalid(wrong)) => return Ok(refused(&wrong)),
+        Err(ApiError::Malformed(message)) => {
+            let answer = SignUpAnswer { status: false, message };
+            return Ok((StatusCode::BAD_REQUEST, Json(answer)).into_response());
+        }
+        Err(error) => return Err(error),
+    };
+    match account::sign_up(&state, &fields, &caller).await {
         Ok(user) => {
             let message = format!("User {} created successfully", user.username);
             Ok((StatusCode::CREATED, Json(SignUpAnswer { status: true, message })).into_response())

@@ -59,7 +59,11 @@ impl Client {
     }
 
     pub(super) async fn get(&self, address: &str) -> Result<Bytes, Failed> {
-        self.ask(Method::GET, address, HeaderMap::new(), Bytes::new()).await
+        self.get_with(address, HeaderMap::new()).await
+    }
+
+    pub(super) async fn get_with(&self, address: &str, headers: HeaderMap) -> Result<Bytes, Failed> {
+        self.ask(Method::GET, address, headers, Bytes::new()).await
     }
 
     /// Sends a form.

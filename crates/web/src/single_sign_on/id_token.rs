@@ -4,7 +4,7 @@ use crate::settings::SingleSignOn;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use watchpost_model::Role;
 
 /// Signatures that only the provider can make. None with a shared secret, which an address of ours could leak.
@@ -40,23 +40,29 @@ pub(super) enum NotBelieved {
     Nonce,
     #[error("the ID token is for several, and not for us")]
     Party,
-    #[error("the ID token doesn't say about whom it is")]
+    #[error("it isn't clear about whom the provider speaks")]
     Subject,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct Signed {
     sub: String,
     #[serde(default)]
     nonce: String,
     azp: Option<String>,
     aud: Value,
     #[serde(flatten)]
-    others: serde_json::Map<String, Value>,
+    others: Map<String, Value>,
+}
+
+/// What the provider says of somebody.
+pub(super) struct Claims {
+    /// Never given to anybody else.
+    pub(super) subject: String,
+    pub(super) all: Map<String, Value>,
 }
 
 /// Somebody as the provider knows them.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Person {
     /// Never given to anybody else.
     pub(super) id: String,
@@ -92,11 +98,12 @@ pub(super) fn read(
     keys: &[Jwk],
     nonce: &str,
     settings: &SingleSignOn,
-) -> Result<Person, NotBelieved> {
+) -> Result<Claims, NotBelieved> {
     key_id(token)?;
     let algorithm = decode_header(token).map_err(|_| NotBelieved::NoToken)?.alg;
     let mut validation = Validation::new(algorithm);
     validation.leeway = LEEWAY_SECONDS;
+    validation.validate_nbf = true;
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     validation.set_issuer(&[&settings.issuer]);
     validation.set_audience(&[&settings.client_id]);
@@ -107,15 +114,16 @@ pub(super) fn read(
     let mut last = NotBelieved::Key;
     for key in usable {
         let Ok(key) = DecodingKey::from_jwk(key) else { continue };
-        match decode::<Claims>(token, &key, &validation) {
-            Ok(decoded) => return person(decoded.claims, nonce, settings),
+        match decode::<Signed>(token, &key, &validation) {
+            Ok(decoded) => return answered(decoded.claims, nonce, settings),
             Err(error) => last = NotBelieved::Check(error.to_string()),
         }
     }
     Err(last)
 }
 
-fn person(claims: Claims, nonce: &str, settings: &SingleSignOn) -> Result<Person, NotBelieved> {
+/// What a token says, if it is the answer to our question.
+fn answered(claims: Signed, nonce: &str, settings: &SingleSignOn) -> Result<Claims, NotBelieved> {
     if claims.nonce != nonce {
         return Err(NotBelieved::Nonce);
     }
@@ -128,15 +136,33 @@ fn person(claims: Claims, nonce: &str, settings: &SingleSignOn) -> Result<Person
     if claims.sub.is_empty() || claims.sub.contains('\0') || claims.sub.chars().count() > MAX_SUBJECT_CHARS {
         return Err(NotBelieved::Subject);
     }
-    let text = |name: &str| claims.others.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let email = text("email");
-    let names = [text("preferred_username"), email.clone(), text("nickname"), claims.sub.clone()];
-    Ok(Person {
-        id: format!("{} {}", settings.issuer, claims.sub),
-        names: names.into_iter().filter(|name| !name.is_empty()).collect(),
-        email,
-        role: role(claims.others.get(&settings.role_claim), &settings.roles),
-    })
+    Ok(Claims { subject: claims.sub, all: claims.others })
+}
+
+impl Claims {
+    /// Adds what the provider says elsewhere of the same person; what it signed stays.
+    pub(super) fn add(&mut self, more: Map<String, Value>) -> Result<(), NotBelieved> {
+        if more.get("sub").and_then(Value::as_str) != Some(&self.subject) {
+            return Err(NotBelieved::Subject);
+        }
+        for (name, value) in more {
+            self.all.entry(name).or_insert(value);
+        }
+        Ok(())
+    }
+
+    /// Who that is.
+    pub(super) fn person(&self, settings: &SingleSignOn) -> Person {
+        let text = |name: &str| self.all.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let email = text("email");
+        let names = [text("preferred_username"), email.clone(), text("nickname"), self.subject.clone()];
+        Person {
+            id: format!("{} {}", settings.issuer, self.subject),
+            names: names.into_iter().filter(|name| !name.is_empty()).collect(),
+            email,
+            role: role(self.all.get(&settings.role_claim), &settings.roles),
+        }
+    }
 }
 
 /// The highest role that one of the values of a claim gives.

@@ -69,6 +69,15 @@ pub(crate) enum Refused {
     Api(ApiError),
 }
 
+/// Why an answer of the provider isn't good; for the log.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Provider(#[from] provider::ProviderError),
+    #[error(transparent)]
+    NotBelieved(#[from] id_token::NotBelieved),
+}
+
 impl From<ApiError> for Refused {
     fn from(error: ApiError) -> Self {
         Self::Api(error)
@@ -154,15 +163,20 @@ pub(crate) async fn finish(
         return Err(refused(state, caller, &format!("the provider said no: {said}")).await);
     };
     let checked = async {
-        let token = provider.redeem(settings, &code, &under_way.verifier, &under_way.redirect_uri).await;
-        let token = token.map_err(|error| error.to_string())?;
-        let key = id_token::key_id(&token).map_err(|error| error.to_string())?;
-        let keys = provider.keys_for(settings, key.as_deref()).await.map_err(|error| error.to_string())?;
-        id_token::read(&token, &keys, &under_way.nonce, settings).map_err(|error| error.to_string())
+        let tokens = provider.redeem(settings, &code, &under_way.verifier, &under_way.redirect_uri).await?;
+        let key = id_token::key_id(&tokens.id_token)?;
+        let keys = provider.keys_for(settings, key.as_deref()).await?;
+        let mut claims = id_token::read(&tokens.id_token, &keys, &under_way.nonce, settings)?;
+        if !claims.all.contains_key(&settings.role_claim)
+            && let Some(more) = provider.more(settings, &tokens).await?
+        {
+            claims.add(more)?;
+        }
+        Ok::<_, Failed>(claims.person(settings))
     };
     let person = match checked.await {
         Ok(person) => person,
-        Err(why) => return Err(refused(state, caller, &why).await),
+        Err(why) => return Err(refused(state, caller, &why.to_string()).await),
     };
     let known = people::known_or_new(state, person, caller).await?;
     Ok((known, under_way.next))

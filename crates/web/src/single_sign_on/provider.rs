@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,13 +39,16 @@ pub(super) struct Discovered {
     pub(super) authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
+    userinfo_endpoint: Option<String>,
     code_challenge_methods_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
+/// What a code is swapped for.
 #[derive(Deserialize)]
-struct Tokens {
-    id_token: String,
+pub(super) struct Tokens {
+    pub(super) id_token: String,
+    access_token: Option<String>,
 }
 
 struct Known {
@@ -136,6 +140,24 @@ impl Provider {
         Ok(found)
     }
 
+    /// What the provider says beside the ID token: many keep that short and tell the rest here.
+    pub(super) async fn more(
+        &self,
+        settings: &SingleSignOn,
+        tokens: &Tokens,
+    ) -> Result<Option<Map<String, Value>>, ProviderError> {
+        let known = self.known(settings).await?;
+        let (Some(address), Some(token)) = (&known.discovered.userinfo_endpoint, &tokens.access_token) else {
+            return Ok(None);
+        };
+        let Ok(mut shown) = HeaderValue::try_from(format!("Bearer {token}")) else { return Ok(None) };
+        shown.set_sensitive(true);
+        let failed = |error| ProviderError::Failed("word on a person", error);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, shown)]);
+        let bytes = self.client.get_with(address, headers).await.map_err(failed)?;
+        read("word on a person", &bytes).map(Some)
+    }
+
     /// Swaps the code that somebody came back with for the ID token.
     pub(super) async fn redeem(
         &self,
@@ -143,13 +165,12 @@ impl Provider {
         code: &str,
         verifier: &str,
         redirect_uri: &str,
-    ) -> Result<String, ProviderError> {
+    ) -> Result<Tokens, ProviderError> {
         let known = self.known(settings).await?;
         let (headers, form) = known.discovered.redemption(settings, code, verifier, redirect_uri);
         let failed = |error| ProviderError::Failed("answer to the code", error);
         let sent = self.client.post(&known.discovered.token_endpoint, headers, form);
-        let tokens: Tokens = read("answer to the code", &sent.await.map_err(failed)?)?;
-        Ok(tokens.id_token)
+        read("answer to the code", &sent.await.map_err(failed)?)
     }
 }
 
@@ -164,6 +185,7 @@ impl Discovered {
             ("page to log in at", &self.authorization_endpoint),
             ("answer to codes", &self.token_endpoint),
             ("list of keys", &self.jwks_uri),
+            ("word on people", self.userinfo_endpoint.as_ref().unwrap_or(&settings.issuer)),
         ] {
             if !address.starts_with(scheme) {
                 return Err(ProviderError::Unsafe(what, address.clone()));
