@@ -2,6 +2,7 @@
 
 mod cluster;
 mod docs;
+mod security;
 mod talk;
 mod tools;
 
@@ -22,6 +23,9 @@ cargo xtask COMMAND
   soak [--rounds N] [NAME…]
                       run the tests of the write path with N rounds each (1000 unless told) and print their figures;
                       names choose some: killed, every_point, clients_go_away, flood, stands_still, bombs, shape
+  soak security [--minutes N]
+                      compare the time of attempts to log in, fuzz the API with each role on each engine for N minutes (2
+                      unless told), scan TLS, change a thousand rows of the audit log
   postgres [-- CMD]   run CMD with a throw-away PostgreSQL in WATCHPOST_TEST_POSTGRES
   docs [--check]      write the table of settings into docs/operations.md, or fail when it isn't current
   help                this text";
@@ -121,6 +125,9 @@ fn ci() -> Result<()> {
 const SOAKED: [&str; 5] = ["durability", "overload", "shapes", "bombs", "same_key"];
 
 fn soak(arguments: &[OsString]) -> Result<()> {
+    if arguments.first().is_some_and(|first| first == "security") {
+        return soak_security(&arguments[1..]);
+    }
     let mut rounds = "1000".to_owned();
     let mut names: Vec<OsString> = Vec::new();
     let mut arguments = arguments.iter();
@@ -154,6 +161,20 @@ fn soak(arguments: &[OsString]) -> Result<()> {
     ]);
     command.args(names).env("WATCHPOST_TEST_ROUNDS", rounds).env("WATCHPOST_TEST_POSTGRES", cluster.url());
     run(&mut command)
+}
+
+fn soak_security(arguments: &[OsString]) -> Result<()> {
+    let minutes = match arguments {
+        [] => 2,
+        [option, number] if option == "--minutes" => {
+            number.to_str().and_then(|n| n.parse().ok()).context("--minutes takes a number")?
+        }
+        _ => bail!("soak security takes --minutes N alone; `cargo xtask help` lists the commands"),
+    };
+    let tools = tools::find_or_install()?;
+    let python = tools::find_or_install_python()?;
+    let cluster = Cluster::start(&tools.postgres)?;
+    security::soak(&tools, &python, &cluster, minutes)
 }
 
 fn bench(arguments: &[OsString]) -> Result<()> {

@@ -44,6 +44,7 @@ const CHROMEDRIVER: Need =
 const OPENSSL: Need = Need { what: "openssl", package: "openssl", find: || on_path(&["openssl"]) };
 const NODE: Need = Need { what: "Node.js", package: "nodejs", find: || on_path(&["node", "nodejs"]) };
 const NPM: Need = Need { what: "npm", package: "npm", find: || on_path(&["npm"]) };
+const PYTHON: Need = Need { what: "Python 3", package: "python3-venv", find: || on_path(&["python3"]) };
 const STRACE: Need = Need { what: "strace", package: "strace", find: || on_path(&["strace"]) };
 
 /// All tools, installed if need be.
@@ -79,6 +80,12 @@ fn openid_provider(npm: &Path) -> Result<PathBuf> {
 pub(crate) fn find_or_install_postgres() -> Result<PathBuf> {
     let [postgres] = provide([POSTGRES])?;
     Ok(postgres)
+}
+
+/// Python with its virtual environments.
+pub(crate) fn find_or_install_python() -> Result<PathBuf> {
+    let [python] = provide([PYTHON])?;
+    Ok(python)
 }
 
 fn provide<const N: usize>(needs: [Need; N]) -> Result<[PathBuf; N]> {

@@ -16,7 +16,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?)
+    }
+
+    /// A connection that is open already.
+    pub(crate) fn over(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(16 << 10) })
     }
@@ -51,9 +55,13 @@ impl Connection {
             let mut answer = httparse::Response::new(&mut headers);
             if let httparse::Status::Complete(head) = answer.parse(&self.buffer)? {
                 let length = answer.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
-                let length: usize =
-                    std::str::from_utf8(length.context("an answer without a length")?.value)?.parse()?;
                 let status = answer.code.context("an answer without a status")?;
+                let length: usize = match length {
+                    None if status == 204 => 0,
+                    length => {
+                        std::str::from_utf8(length.context("an answer without a length")?.value)?.parse()?
+                    }
+                };
                 if self.buffer.len() >= head + length {
                     return Ok((status, head..head + length));
                 }

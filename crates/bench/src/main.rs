@@ -5,6 +5,7 @@ mod bulk;
 mod http;
 mod limits;
 mod load;
+mod log_ins;
 mod overload;
 mod reading;
 mod report;
@@ -32,7 +33,8 @@ cargo xtask bench [-- OPTIONS]
   --events N         events in one bulk request (default 400000)
   --sizes A,B        numbers of stored events that reading is measured at (default 10000,1000000)
   --full             reading at 10 million events, too
-  --only PART        single, bulk, overload or reading
+  --only PART        single, bulk, overload or reading; or log-ins, which compares the time of attempts with names that
+                     exist and that don't
   --engine NAME      reading on SQLite or PostgreSQL only
   --json FILE        where the figures are written as JSON (default target/bench.json)
   --help             this text
@@ -85,9 +87,9 @@ fn options() -> Result<Option<Options>> {
         }
     }
     if let Some(only) = &options.only
-        && !["single", "bulk", "overload", "reading"].contains(&only.as_str())
+        && !["single", "bulk", "overload", "reading", "log-ins"].contains(&only.as_str())
     {
-        bail!("--only takes single, bulk, overload or reading, not {only}");
+        bail!("--only takes single, bulk, overload, reading or log-ins, not {only}");
     }
     options.sizes.sort_unstable();
     Ok(Some(options))
@@ -106,6 +108,9 @@ fn main() -> Result<()> {
 }
 
 async fn measure(options: &Options) -> Result<()> {
+    if options.only.as_deref() == Some("log-ins") {
+        return log_ins::compare().await;
+    }
     let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
     let mut report = Report::default();
     if wanted("single") {

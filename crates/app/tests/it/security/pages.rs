@@ -197,7 +197,9 @@ fn other_site(victim: &str) -> u16 {
             // Browsers open connections that they may never use.
             std::thread::spawn(move || {
                 let mut heard = [0; 8 << 10];
-                stream.read(&mut heard).ok();
+                if stream.read(&mut heard).unwrap_or(0) == 0 {
+                    return;
+                }
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
                     page.len()

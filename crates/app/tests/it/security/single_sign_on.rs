@@ -129,11 +129,14 @@ struct Liar {
     said: Arc<Mutex<Lies>>,
 }
 
+/// Makes a token out of the nonce that was asked with.
+type Made = Box<dyn Fn(&str, &EcdsaKeyPair) -> String + Send>;
+
 struct Lies {
     key: EcdsaKeyPair,
     listed: Vec<Value>,
     /// Makes the answer to a code out of the nonce.
-    token: Box<dyn Fn(&str, &EcdsaKeyPair) -> String + Send>,
+    token: Made,
     discovery: Value,
     nonce: String,
 }
@@ -295,7 +298,6 @@ fn nothing_a_lying_provider_or_a_stranger_sends_lets_anybody_in() {
     let stranger = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let weak = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
     assert!(!weak.public_key().as_ref().is_empty());
-    type Made = Box<dyn Fn(&str, &EcdsaKeyPair) -> String + Send>;
     let tokens: Vec<(&str, Made)> = vec![
         (
             "unsigned",
