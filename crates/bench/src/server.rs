@@ -1,13 +1,19 @@
 //! The servers that are measured, each a process of its own.
 
+use crate::http::Connection;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// How long a server may take to come to rest, and how often to look.
+const MAX_SETTLING: Duration = Duration::from_secs(60);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
@@ -104,6 +110,24 @@ impl Running {
     /// Gets a new token.
     pub(crate) async fn log_in(&mut self) -> Result<()> {
         self.token = log_in(self.address).await?;
+        Ok(())
+    }
+
+    /// Waits until the search index has followed: it says twice that nothing waits.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        if self.target == Target::Nothing {
+            return Ok(());
+        }
+        let mut connection = Connection::open(self.address).await?;
+        let deadline = Instant::now() + MAX_SETTLING;
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < deadline {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            let metrics = connection.get("/metrics", &self.token).await?;
+            let lag = metrics.lines().find_map(|line| line.strip_prefix("watchpost_search_lag_seconds "));
+            let lag: f64 = lag.context("no lag of the search index")?.trim().parse()?;
+            quiet = if lag == 0.0 { quiet + 1 } else { 0 };
+        }
         Ok(())
     }
 

@@ -56,6 +56,8 @@ pub(crate) async fn measure(connections: &[usize], rounds: usize, seconds: u64) 
             };
             row.figures.push(load.run().await?);
             row.memory_kib = row.memory_kib.max(server.memory_kib());
+            // What was stored is made searchable afterwards: that must not slow down whoever is measured next.
+            server.settle().await?;
         }
     }
     let line = |row: &Row| {

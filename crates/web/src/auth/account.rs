@@ -76,6 +76,7 @@ pub(crate) async fn change_user(
     caller: &Caller,
 ) -> Result<User, ApiError> {
     let password = match change.password {
+        Some(_) if has_no_password(state, id).await? => return Err(no_password_here()),
         Some(password) => Some(NewPassword { hash: state.passwords.hash(password).await?, until: None }),
         None => None,
     };
@@ -88,6 +89,15 @@ pub(crate) async fn change_user(
     Ok(user)
 }
 
+fn no_password_here() -> ApiError {
+    let detail = "This user logs in by single sign-on and has no password here.";
+    ApiError::Conflict("single_sign_on", detail.into())
+}
+
+async fn has_no_password(state: &AppState, id: UserId) -> Result<bool, ApiError> {
+    Ok(state.db.credentials(id).await?.is_some_and(|known| known.external_id.is_some()))
+}
+
 /// Gives a user a password that lets them in once, to choose one of their own; shown this once.
 pub(crate) async fn reset_password(
     state: &AppState,
@@ -96,8 +106,7 @@ pub(crate) async fn reset_password(
 ) -> Result<(User, String), ApiError> {
     let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
     if known.external_id.is_some() {
-        let detail = "This user logs in by single sign-on and has no password here.";
-        return Err(ApiError::Conflict("single_sign_on", detail.into()));
+        return Err(no_password_here());
     }
     let password = generate_password();
     let until = now().plus_seconds(ONE_TIME_SECONDS);

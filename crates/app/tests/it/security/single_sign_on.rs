@@ -105,6 +105,8 @@ fn people_log_in_at_a_real_provider_in_a_real_browser() {
         let path = format!("/api/v1/users/{}", jane["id"]);
         let reset = server.admin().post_json(&format!("{path}/reset-password"), "");
         assert_eq!(reset.expect(409)["code"], "single_sign_on");
+        let given = json!({"password": "wolkenbruch im mai"}).to_string();
+        assert_eq!(server.admin().patch_json(&path, &given).expect(409)["code"], "single_sign_on");
         let log_ins = audited(&server, "login");
         let hers = log_ins.iter().find(|row| row["actor"] == "lead.jane").expect("her log-in is in the log");
         assert_eq!(hers["detail"], "console, single sign-on");
