@@ -55,11 +55,14 @@ struct Running {
 
 impl Running {
     fn start(limits: NetLimits) -> Self {
+        Self::with(NetOptions { limits, ..NetOptions::default() })
+    }
+
+    fn with(options: NetOptions) -> Self {
         let service = Service { arrived: Arc::default(), go_on: Arc::default() };
         let (stop, stopped) = oneshot::channel();
         let (told, address) = std::sync::mpsc::channel();
         let served = service.clone();
-        let options = NetOptions { limits, ..NetOptions::default() };
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -119,6 +122,27 @@ fn a_request_under_way_is_answered_before_the_server_stops() {
     assert!(everything(stream).starts_with("HTTP/1.1 200 OK"));
     server.thread.take().unwrap().join().unwrap();
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_a_proxy_as_many_as_there_are() {
+    let limits = NetLimits { connections_per_address: 2, ..NetLimits::default() };
+    let answered = |server: &Running| {
+        let mut open: Vec<TcpStream> = Vec::new();
+        (0..4)
+            .filter(|_| {
+                let mut stream = server.connect();
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").ok();
+                let mut begins = [0; 12];
+                let answered = stream.read_exact(&mut begins).is_ok();
+                open.push(stream);
+                answered
+            })
+            .count()
+    };
+    assert_eq!(answered(&Running::start(limits)), 2);
+    let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    assert_eq!(answered(&Running::with(NetOptions { limits, proxies, tls: None })), 4);
 }
 
 #[test]
