@@ -41,7 +41,7 @@ fn every_role_is_answered_as_documented() {
                 .arg("run")
                 .arg(format!("{}/api/schema/", server.address))
                 .args(["--header", &format!("{name}: {value}"), "--max-time", &seconds.to_string()])
-                .args(["--continue-on-failure", "--workers", "2", "--suppress-health-check", "all", "--checks"])
+                .args(["--continue-on-failure", "--workers", "1", "--suppress-health-check", "all", "--checks"])
                 .arg("not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method,allow_header_conformance")
                 .current_dir(server.folder.path());
             for operation in NOT_ASKED {
