@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) previous_secret_key: Option<String>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) verdict_required: bool,
     pub(crate) second_factor_roles: Vec<Role>,
     pub(crate) single_sign_on: Option<SingleSignOn>,
     pub(crate) max_connections: usize,
@@ -146,6 +147,12 @@ impl Config {
         let rates = read_rates(&mut reader);
         let tls = access::tls(&mut reader);
         let trusted_proxies = access::trusted_proxies(&mut reader);
+        let verdict_required =
+            reader.read("WATCHPOST_VERDICT", "write optional or required", |text| match text {
+                "optional" => Some(false),
+                "required" => Some(true),
+                _ => None,
+            });
         let second_factor_roles = access::second_factor_roles(&mut reader);
         let single_sign_on = access::single_sign_on(&mut reader);
         let many = |text: &str| text.parse::<usize>().ok().filter(|n| (1..=1_000_000).contains(n));
@@ -199,6 +206,7 @@ impl Config {
                 previous_secret_key: previous_secret_key?,
                 tls: tls?,
                 trusted_proxies: trusted_proxies?,
+                verdict_required: verdict_required?,
                 second_factor_roles: second_factor_roles?,
                 single_sign_on: single_sign_on?,
                 max_connections: max_connections?,

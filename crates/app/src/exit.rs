@@ -65,6 +65,7 @@ impl From<StoreError> for AppError {
             | StoreError::Conflict
             | StoreError::Taken(_)
             | StoreError::LastAdmin
+            | StoreError::NotNow(_)
             | StoreError::Internal(_) => (ExitStatus::Failed, ""),
         };
         Self::new(status, error, hint)

@@ -53,6 +53,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         max_body: config.max_body,
         rates: config.rates,
         previous_secret_key: config.previous_secret_key.clone(),
+        verdict_required: config.verdict_required,
         second_factor_roles: config.second_factor_roles.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         tls: tls.is_some(),

@@ -99,6 +99,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     secret("WATCHPOST_ADMIN_PASSWORD", "The first Admin's password. Empty: generated and printed once."),
     setting("WATCHPOST_SIGNUP", None, "on", "Whether people may sign up by themselves, as Analysts."),
     setting(
+        "WATCHPOST_VERDICT",
+        None,
+        "optional",
+        "Whether resolving an alert takes a verdict: `optional` or `required`. Clients of the five services send none.",
+    ),
+    setting(
         "WATCHPOST_SECOND_FACTOR",
         None,
         "",

@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
             max_body: 1 << 20,
             rates: None,
             previous_secret_key: None,
+            verdict_required: false,
             second_factor_roles: Vec::new(),
             trusted_proxies: Vec::new(),
             tls: false,

@@ -1,5 +1,6 @@
 //! Alerts: what a person has to look at.
 
+use crate::triage::{Assignee, Verdict};
 use crate::{AlertId, Event, Severity, Timestamp};
 use std::fmt;
 
@@ -79,21 +80,51 @@ pub struct Alert {
     pub updated_at: Timestamp,
     /// When it was first acknowledged.
     pub acknowledged_at: Option<Timestamp>,
+    /// Who first acknowledged it, as they were called then.
+    pub acknowledged_by: Option<String>,
     /// When it was first resolved.
     pub resolved_at: Option<Timestamp>,
+    /// Who first resolved it.
+    pub resolved_by: Option<String>,
+    /// What it turned out to be.
+    pub verdict: Option<Verdict>,
+    /// Whose it is.
+    pub assignee: Option<Assignee>,
+    /// Until when it was put off; it comes back by itself.
+    pub snoozed_until: Option<Timestamp>,
+    /// In the order of the alphabet, each once.
+    pub tags: Vec<String>,
+    /// What somebody called it.
+    pub title: Option<String>,
     /// Counts its changes, so that two people who change it at once notice.
     pub version: i64,
 }
 
+impl Alert {
+    /// What it is called: by somebody, or by what was seen and where.
+    pub fn shown_title(&self) -> String {
+        let by_itself = || format!("{} at {}", self.event.event_type, self.event.source_name);
+        self.title.clone().unwrap_or_else(by_itself)
+    }
+}
+
 /// One entry of an alert's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusChange {
+pub struct HistoryEntry {
+    /// The alert's version after it; 1 where it was raised.
+    pub version: i64,
     /// When.
     pub at: Timestamp,
     /// By whom, as they were called then.
     pub actor: String,
-    /// The status before; nothing for the entry that raised the alert.
-    pub from: Option<Status>,
-    /// The status after.
-    pub to: Status,
+    /// What was done: `raised`, `status`, `assign`, `snooze`, `tags`, `title` or `note`.
+    pub action: String,
+    /// What it was before; nothing where the alert was raised.
+    pub from: Option<String>,
+    /// What it was after.
+    pub to: String,
+    /// What it turned out to be, where somebody said so.
+    pub verdict: Option<Verdict>,
+    /// Why, or the text of a note.
+    pub why: String,
 }

@@ -22,7 +22,7 @@ impl Attributes {
         let text = match given {
             Given::Missing | Given::Null => return Ok(None),
             Given::Object(text) | Given::Text(text) => text.trim(),
-            Given::Flag(_) | Given::Other => return Err(NOT_AN_OBJECT.into()),
+            Given::Flag(_) | Given::List(_) | Given::Other => return Err(NOT_AN_OBJECT.into()),
         };
         if text.is_empty() || text == "{}" {
             return Ok(None);

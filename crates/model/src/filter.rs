@@ -1,7 +1,8 @@
 //! What a list may be narrowed to. A filter that exists is one that the store can answer.
 
 use crate::terms::Search;
-use crate::{AlertId, EventId, Severity, Status, Timestamp};
+use crate::triage::Verdict;
+use crate::{AlertId, EventId, Severity, Status, Timestamp, UserId};
 use std::collections::BTreeMap;
 
 /// The longest text to look for: longer than any name that could match.
@@ -89,6 +90,28 @@ pub enum AlertOrder {
     Status,
 }
 
+/// Whose alerts are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This user's.
+    User(UserId),
+    /// Nobody's.
+    Nobody,
+}
+
+/// What people made of alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Triage {
+    /// Only those that belong to them.
+    pub whose: Option<Whose>,
+    /// Only those with all of these tags.
+    pub tags: Vec<String>,
+    /// Only those that turned out to be one of these; empty means any.
+    pub verdicts: Vec<Verdict>,
+    /// Only those that are put off at this time, or only those that aren't.
+    pub snoozed: Option<(bool, Timestamp)>,
+}
+
 /// Which alerts are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertFilter {
@@ -102,6 +125,8 @@ pub struct AlertFilter {
     pub statuses: Vec<Status>,
     /// What their events are about.
     pub about: About,
+    /// What people made of them.
+    pub triage: Triage,
     /// What they are sorted by.
     pub order: AlertOrder,
     /// Largest (or newest) first.
@@ -116,6 +141,7 @@ impl Default for AlertFilter {
             event_severities: Vec::new(),
             statuses: Vec::new(),
             about: About::default(),
+            triage: Triage::default(),
             order: AlertOrder::CreatedAt,
             descending: true,
         }

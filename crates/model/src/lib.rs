@@ -19,6 +19,7 @@ pub mod password;
 pub mod terms;
 pub mod text;
 pub mod time;
+pub mod triage;
 pub mod user;
 
 pub use access::{Action, Actor, Rank, Role};

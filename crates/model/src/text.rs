@@ -17,7 +17,9 @@ pub enum Given<'a> {
     Flag(bool),
     /// A JSON object, as it was written.
     Object(Cow<'a, str>),
-    /// A list, or an object that no field takes.
+    /// A list of texts.
+    List(Vec<Cow<'a, str>>),
+    /// Another list, or an object that no field takes.
     Other,
 }
 
@@ -27,7 +29,9 @@ impl Given<'_> {
         match self {
             Self::Missing => Err(invalid::REQUIRED.into()),
             Self::Null => Err(invalid::NULL.into()),
-            Self::Flag(_) | Self::Object(_) | Self::Other => Err("Not a valid string.".into()),
+            Self::Flag(_) | Self::Object(_) | Self::List(_) | Self::Other => {
+                Err("Not a valid string.".into())
+            }
             Self::Text(text) => Ok(text),
         }
     }
@@ -47,7 +51,7 @@ impl Given<'_> {
             Self::Missing => Ok(None),
             Self::Flag(flag) => Ok(Some(*flag)),
             Self::Null => Err(invalid::NULL.into()),
-            Self::Object(_) | Self::Other => Err(wrong()),
+            Self::Object(_) | Self::List(_) | Self::Other => Err(wrong()),
             Self::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "1" | "on" | "yes" => Ok(Some(true)),
                 "false" | "0" | "off" | "no" => Ok(Some(false)),

@@ -56,8 +56,12 @@ impl Timestamp {
         if text.eq_ignore_ascii_case("now") {
             return Some(now);
         }
-        let Some(ago) = text.strip_prefix('-') else { return Self::parse(text) };
-        let last = ago.chars().last()?;
+        let (sign, away) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
+            (Some(ago), _) => (-1, ago),
+            (_, Some(ahead)) => (1, ahead),
+            _ => return Self::parse(text),
+        };
+        let last = away.chars().last()?;
         let unit_len = last.len_utf8();
         let unit = match last {
             's' => 1,
@@ -67,12 +71,12 @@ impl Timestamp {
             'w' => 7 * 86_400,
             _ => return None,
         };
-        let digits = &ago[..ago.len() - unit_len];
+        let digits = &away[..away.len() - unit_len];
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         let seconds: i64 = digits.parse::<i64>().ok()?.checked_mul(unit)?;
-        Some(Self(now.plus_seconds(seconds.checked_neg()?).0.max(0)))
+        Some(Self(now.plus_seconds(seconds.checked_mul(sign)?).0.max(0)))
     }
 
     fn zoned(self) -> jiff::Timestamp {

@@ -4,7 +4,7 @@
 //! type, status and severity asked for, each no longer than the page. So whatever is asked, only rows of the page
 //! are visited, and not those that a filter leaves out.
 
-use crate::alerts::{alert_columns, alert_of};
+use crate::alerts::{WITH_ALERT, alert_columns, alert_of};
 use crate::clauses::{Clauses, Start};
 use crate::db::Value;
 use crate::event_list::{empty, page_of, past_the_end, whole_list};
@@ -12,9 +12,10 @@ use crate::index::Kind;
 use crate::indexed::{Indexed, question};
 use crate::rollups::{Series, alert_value};
 use crate::{Db, StoreError};
-use watchpost_model::filter::{AlertFilter, AlertOrder, Field};
+use watchpost_model::filter::{AlertFilter, AlertOrder, Field, Triage, Whose};
 use watchpost_model::page::{Count, Cursor, Page, PageRequest};
-use watchpost_model::{Alert, Severity, Status, Timestamp};
+use watchpost_model::triage::Verdict;
+use watchpost_model::{Alert, Severity, Status, Timestamp, UserId};
 
 /// Ids of alerts are in the order of time but for the blocks in which nodes take them; this is more than those hold.
 const OUT_OF_ORDER: i64 = 4_096;
@@ -33,10 +34,52 @@ fn severities(filter: &AlertFilter) -> Option<Vec<Severity>> {
 }
 
 /// One range of an index: what it is fixed to.
+#[derive(Clone, Default)]
 struct Range {
     source: Option<String>,
     kind: Option<String>,
     place: Option<(Status, Severity)>,
+    driver: Option<Driver>,
+}
+
+/// What few alerts have, so that it is looked for first.
+#[derive(Clone)]
+enum Driver {
+    Tag(String),
+    Assignee(UserId),
+    Verdict(Verdict),
+    Snoozed(Timestamp),
+}
+
+impl Driver {
+    /// The ranges that together hold every alert the filter lets through; nothing when it asks for nothing rare.
+    fn of(triage: &Triage) -> Vec<Self> {
+        match triage {
+            Triage { tags, .. } if !tags.is_empty() => vec![Self::Tag(tags[0].clone())],
+            Triage { whose: Some(Whose::User(user)), .. } => vec![Self::Assignee(*user)],
+            Triage { snoozed: Some((true, now)), .. } => vec![Self::Snoozed(*now)],
+            Triage { verdicts, .. } => verdicts.iter().map(|verdict| Self::Verdict(*verdict)).collect(),
+        }
+    }
+
+    /// Where the range is, and what its order is told by.
+    const fn from(driver: Option<&Self>) -> (&'static str, &'static str, &'static str) {
+        match driver {
+            Some(Self::Tag(_)) => {
+                ("alert_tags t JOIN alerts a ON a.id = t.alert_id", "t.created_at", "t.alert_id")
+            }
+            _ => ("alerts a", "a.created_at", "a.id"),
+        }
+    }
+
+    fn fix(&self, clauses: &mut Clauses) {
+        match self {
+            Self::Tag(tag) => clauses.with("t.tag = {}", tag.as_str()),
+            Self::Assignee(user) => clauses.with("a.assignee_id = {}", user.get()),
+            Self::Verdict(verdict) => clauses.with("a.verdict = {}", verdict.code()),
+            Self::Snoozed(now) => clauses.with("a.snoozed_until > {}", now.micros()),
+        }
+    }
 }
 
 fn rank(order: AlertOrder, status: Status, severity: Severity) -> i64 {
@@ -61,23 +104,38 @@ fn places(filter: &AlertFilter, severities: &[Severity]) -> Vec<(Status, Severit
 fn ranges(filter: &AlertFilter, severities: &[Severity]) -> Vec<Range> {
     let about = &filter.about;
     let (sources, types) = (about.values(Field::Source), about.values(Field::Type));
+    let drivers = Driver::of(&filter.triage);
+    if filter.ids.is_empty() && !drivers.is_empty() {
+        let places: Vec<_> = match filter.order {
+            AlertOrder::CreatedAt => vec![None],
+            _ => places(filter, severities).into_iter().map(Some).collect(),
+        };
+        let with = |place| {
+            drivers.iter().map(move |driver| Range {
+                place,
+                driver: Some(driver.clone()),
+                ..Range::default()
+            })
+        };
+        return places.into_iter().flat_map(with).collect();
+    }
     let by_time = sources.is_empty() && types.is_empty() && filter.order == AlertOrder::CreatedAt;
     if !filter.ids.is_empty() || (by_time && filter.statuses.is_empty() && severities.is_empty()) {
-        return vec![Range { source: None, kind: None, place: None }];
+        return vec![Range::default()];
     }
     let mut ranges = Vec::new();
     for place in places(filter, severities).into_iter().map(Some) {
         match (sources, types) {
-            ([], []) => ranges.push(Range { source: None, kind: None, place }),
+            ([], []) => ranges.push(Range { place, ..Range::default() }),
             ([], types) => ranges.extend(types.iter().map(|kind| Range {
-                source: None,
                 kind: Some(kind.clone()),
                 place,
+                ..Range::default()
             })),
             (sources, _) => ranges.extend(sources.iter().map(|source| Range {
                 source: Some(source.clone()),
-                kind: None,
                 place,
+                ..Range::default()
             })),
         }
     }
@@ -89,15 +147,24 @@ fn common(db: &Db, filter: &AlertFilter, severities: &[Severity]) -> Clauses {
     let mut clauses = Clauses::new(db.engine());
     clauses.one_of("a.id", filter.ids.iter().map(|id| id.get()));
     clauses.raised(&filter.about.span);
-    if !filter.ids.is_empty() {
+    clauses.triaged(&filter.triage);
+    if is_driven(filter) {
+        clauses.same_text("a.event_type", filter.about.values(Field::Type));
+    }
+    if !filter.ids.is_empty() || is_driven(filter) {
         clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
         clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
         clauses.same_text("a.source_name", filter.about.values(Field::Source));
     }
-    if !filter.ids.is_empty() || !filter.about.values(Field::Source).is_empty() {
+    if !is_driven(filter) && (!filter.ids.is_empty() || !filter.about.values(Field::Source).is_empty()) {
         clauses.same_text("a.event_type", filter.about.values(Field::Type));
     }
     clauses
+}
+
+/// Whether the list is put together from what few alerts have.
+fn is_driven(filter: &AlertFilter) -> bool {
+    filter.ids.is_empty() && !Driver::of(&filter.triage).is_empty()
 }
 
 /// The statement of a list that needs no search index.
@@ -142,13 +209,17 @@ pub(crate) fn ranges_sql(
                 clauses.with(&format!("{} = {{}}", engine.folded(column)), value.to_ascii_lowercase());
             }
         }
+        let (table, at, id) = Driver::from(range.driver.as_ref());
+        if let Some(driver) = &range.driver {
+            driver.fix(&mut clauses);
+        }
         if let Some(cursor) = from {
-            let (time, id) = (clauses.param(cursor.time), clauses.param(cursor.id));
-            clauses.push(format!("(a.created_at, a.id) {beyond} (?{time}, ?{id})"));
+            let (time, last) = (clauses.param(cursor.time), clauses.param(cursor.id));
+            clauses.push(format!("({at}, {id}) {beyond} (?{time}, ?{last})"));
         }
         let matching = clauses.sql();
         parts.push(format!(
-            "SELECT * FROM (SELECT a.id, a.created_at{ranked} FROM alerts a{matching} ORDER BY a.created_at {direction}, a.id {direction} LIMIT ?{reach}) r{}",
+            "SELECT * FROM (SELECT a.id, a.created_at{ranked} FROM {table}{matching} ORDER BY {at} {direction}, {id} {direction} LIMIT ?{reach}) r{}",
             parts.len()
         ));
         params = clauses.params;
@@ -166,7 +237,7 @@ pub(crate) fn ranges_sql(
     let own = if first.is_empty() { String::new() } else { format!("a.{first}") };
     let sql = format!(
         "SELECT {columns} FROM (SELECT * FROM ({parts}) u ORDER BY {first}created_at {direction}, id {direction} LIMIT ?{limit} OFFSET ?{offset}) p
-         JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id ORDER BY {own}a.created_at {direction}, a.id {direction}"
+         JOIN alerts a ON a.id = p.id {WITH_ALERT} ORDER BY {own}a.created_at {direction}, a.id {direction}"
     );
     (sql, params)
 }
@@ -213,7 +284,7 @@ impl Db {
             return Ok(Count::Exact(n));
         }
         let mut clauses = common(self, filter, severities);
-        if filter.ids.is_empty() {
+        if filter.ids.is_empty() && !is_driven(filter) {
             clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
             clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
             clauses.same_text("a.source_name", filter.about.values(Field::Source));
@@ -237,7 +308,7 @@ impl Db {
             (Some((Field::Type, names)), None) => (Series::AlertType, names),
             _ => return Ok(None),
         };
-        if !filter.ids.is_empty() || !filter.about.span.is_unbounded() {
+        if !filter.ids.is_empty() || !filter.about.span.is_unbounded() || filter.triage != Triage::default() {
             return Ok(None);
         }
         let places = places(filter, severities);
@@ -323,6 +394,7 @@ impl Db {
         clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
         clauses.about_event(&filter.about);
         clauses.raised(&filter.about.span);
+        clauses.triaged(&filter.triage);
         let of = |column: &str, code: i64| (code, Some(format!("a.{column} = {code}")));
         let mut ranks = match filter.order {
             AlertOrder::CreatedAt => vec![(0, None)],
@@ -335,7 +407,7 @@ impl Db {
         Ok(Some(Indexed {
             kind: Kind::Alerts,
             columns: alert_columns(),
-            from: "JOIN alerts a ON a.id = {} JOIN events e ON e.id = a.event_id".to_owned(),
+            from: format!("JOIN alerts a ON a.id = {{}} {WITH_ALERT}"),
             question,
             clauses,
             ranks,
@@ -355,7 +427,8 @@ impl Db {
 /// Whether counts by status and severity know how many there are, and when they were raised.
 fn is_counted(filter: &AlertFilter) -> bool {
     let about = &filter.about;
-    filter.ids.is_empty() && about.fields.is_empty() && about.search.is_none() && about.span.is_unbounded()
+    let plain = about.fields.is_empty() && about.search.is_none() && about.span.is_unbounded();
+    filter.ids.is_empty() && plain && filter.triage == Triage::default()
 }
 
 fn cursor(filter: &AlertFilter, alert: &Alert, time: i64) -> Cursor {

@@ -1,14 +1,13 @@
 //! Alerts and their history.
 
-use crate::audit::AuditEntry;
 use crate::db::{Batch, Cell, Row, Rows, Table};
 use crate::events::{EVENT_COLUMNS, event_at};
 use crate::rollups::{Names, Tally};
 use crate::{Db, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
-use watchpost_model::alert::StatusChange;
-use watchpost_model::{Alert, AlertId, Event, EventId, Severity, Status, Timestamp};
+use watchpost_model::triage::{Assignee, Verdict};
+use watchpost_model::{Alert, AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
 
 static ALERTS: Table = Table {
     name: "alerts",
@@ -28,24 +27,15 @@ static ALERTS: Table = Table {
 };
 
 /// The columns of an alert without its event.
-const OWN_COLUMNS: &str = "a.id, a.status, a.severity, a.rule, a.created_at, a.updated_at, a.acknowledged_at, a.resolved_at, a.version";
+const OWN_COLUMNS: &str = "a.id, a.status, a.severity, a.rule, a.created_at, a.updated_at, a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_by, a.verdict, a.assignee_id, u.username, a.snoozed_until, a.tags, a.title, a.version";
 /// How many those are.
-const OWN: usize = 9;
-
-const CHANGE: &str = "UPDATE alerts SET status = ?1, updated_at = ?2, acknowledged_at = ?5, resolved_at = ?6, version = version + 1
-     WHERE id = ?3 AND version = ?4";
-
-const REMEMBER: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-
-const HISTORY: &str =
-    "SELECT at, actor, from_status, to_status FROM alert_history WHERE alert_id = ?1 ORDER BY version";
+const OWN: usize = 17;
+/// What an alert is read with: its event, and whose it is.
+pub(crate) const WITH_ALERT: &str =
+    "JOIN events e ON e.id = a.event_id LEFT JOIN users u ON u.id = a.assignee_id";
 
 /// The lane of counts that people's changes go to: writers of events use their own.
-const PEOPLE: i64 = -1;
-
-/// How often a change that states no version is tried again when somebody else was quicker.
-const TRIES: usize = 8;
+pub(crate) const PEOPLE: i64 = -1;
 
 /// An alert that an event raises.
 #[derive(Clone, Debug)]
@@ -56,15 +46,6 @@ pub struct NewAlert {
     pub event: EventId,
     /// The rule that raised it.
     pub rule: String,
-}
-
-/// An alert after somebody asked for a change.
-#[derive(Clone, Debug)]
-pub struct Changed {
-    /// As it is now.
-    pub alert: Alert,
-    /// Where it stood before; the same as now when nothing had to change.
-    pub from: Status,
 }
 
 struct AlertRows {
@@ -135,112 +116,30 @@ pub(crate) fn alert_of(row: &Row) -> Result<Alert, StoreError> {
         created_at: Timestamp::from_micros(row.int(4)?),
         updated_at: Timestamp::from_micros(row.int(5)?),
         acknowledged_at: row.opt_int(6)?.map(Timestamp::from_micros),
-        resolved_at: row.opt_int(7)?.map(Timestamp::from_micros),
-        version: row.int(8)?,
+        acknowledged_by: row.opt_text(7)?,
+        resolved_at: row.opt_int(8)?.map(Timestamp::from_micros),
+        resolved_by: row.opt_text(9)?,
+        verdict: row.opt_int(10)?.and_then(Verdict::from_code),
+        assignee: assignee(row)?,
+        snoozed_until: row.opt_int(13)?.map(Timestamp::from_micros),
+        tags: row.opt_text(14)?.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+        title: row.opt_text(15)?,
+        version: row.int(16)?,
         event: event_at(row, OWN)?,
     })
+}
+
+fn assignee(row: &Row) -> Result<Option<Assignee>, StoreError> {
+    let (Some(id), Some(name)) = (row.opt_int(11)?, row.opt_text(12)?) else { return Ok(None) };
+    Ok(Some(Assignee { id: UserId::new(id), name }))
 }
 
 impl Db {
     /// One alert.
     pub async fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
         let columns = alert_columns();
-        let sql =
-            format!("SELECT {columns} FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ?1");
+        let sql = format!("SELECT {columns} FROM alerts a {WITH_ALERT} WHERE a.id = ?1");
         let row = self.read_one(sql, vec![id.get().into()]).await?;
         row.map(|row| alert_of(&row)).transpose()
     }
-
-    /// Moves an alert to a status. With a version, only if the alert still has it; without, whatever others do
-    /// meanwhile. Asking for the status it has changes nothing.
-    pub async fn change_alert_status(
-        &self,
-        id: AlertId,
-        to: Status,
-        version: Option<i64>,
-        by: &AuditEntry,
-    ) -> Result<Changed, StoreError> {
-        for _ in 0..TRIES {
-            let alert = self.alert(id).await?.ok_or(StoreError::NotFound)?;
-            let from = alert.status;
-            if version.is_some_and(|version| version != alert.version) {
-                return Err(StoreError::Conflict);
-            }
-            if from == to {
-                return Ok(Changed { alert, from });
-            }
-            let names = self.names_of(&alert).await?;
-            match self.write(Arc::new(status_change(&alert, &names, to, by))).await {
-                Ok(()) => {
-                    let alert = Alert { version: alert.version + 1, ..moved(alert, to, by.at) };
-                    return Ok(Changed { alert, from });
-                }
-                Err(StoreError::Conflict) if version.is_none() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(StoreError::Conflict)
-    }
-
-    /// What happened to an alert since it was raised, oldest first.
-    pub async fn alert_history(&self, id: AlertId) -> Result<Vec<StatusChange>, StoreError> {
-        let rows = self.read(HISTORY, vec![id.get().into()]).await?;
-        let change = |row: &Row| {
-            Ok(StatusChange {
-                at: Timestamp::from_micros(row.int(0)?),
-                actor: row.text(1)?,
-                from: Some(row.code(2, Status::from_code)?),
-                to: row.code(3, Status::from_code)?,
-            })
-        };
-        rows.iter().map(change).collect()
-    }
-}
-
-/// The alert after a change of its status.
-fn moved(alert: Alert, to: Status, now: Timestamp) -> Alert {
-    let first = |before: Option<Timestamp>, status| if to == status { before.or(Some(now)) } else { before };
-    Alert {
-        acknowledged_at: first(alert.acknowledged_at, Status::Acknowledged),
-        resolved_at: first(alert.resolved_at, Status::Resolved),
-        status: to,
-        updated_at: now,
-        ..alert
-    }
-}
-
-fn status_change(alert: &Alert, names: &[String; 2], to: Status, by: &AuditEntry) -> Batch {
-    let (id, version, now) = (alert.id.get(), alert.version, by.at);
-    let after = moved(alert.clone(), to, now);
-    let mut batch = Batch::new();
-    batch.one(
-        CHANGE,
-        vec![
-            to.code().into(),
-            now.micros().into(),
-            id.into(),
-            version.into(),
-            after.acknowledged_at.map(Timestamp::micros).into(),
-            after.resolved_at.map(Timestamp::micros).into(),
-        ],
-    );
-    batch.one(
-        REMEMBER,
-        vec![
-            id.into(),
-            (version + 1).into(),
-            now.micros().into(),
-            by.actor.to_string().into(),
-            alert.status.code().into(),
-            to.code().into(),
-        ],
-    );
-    let mut tally = Tally::default();
-    let names = [names[0].as_str(), names[1].as_str()];
-    tally.alert(alert.created_at, (alert.status, alert.severity), names, -1);
-    tally.alert(alert.created_at, (to, alert.severity), names, 1);
-    tally.reaction(alert, to, now);
-    tally.write(&mut batch, PEOPLE);
-    batch.audit(by, "alert.status", format!("alert:{id}"), format!("{} to {to}", alert.status));
-    batch
 }

@@ -5,7 +5,7 @@ use crate::db::{Engine, Row, Value};
 use crate::rollups::{OTHERS, Series};
 use crate::{Db, StoreError};
 use std::borrow::Cow;
-use watchpost_model::filter::{About, Field, Span};
+use watchpost_model::filter::{About, Field, Span, Triage, Whose};
 use watchpost_model::id::event_id_floor;
 use watchpost_model::page::{Count, Cursor, MAX_COUNTED, Page, PageRequest};
 
@@ -76,6 +76,27 @@ impl Clauses {
         }
         if !conditions.is_empty() {
             self.push(format!("({})", conditions.join(" OR ")));
+        }
+    }
+
+    /// What people made of alerts, looked at in the table `a`.
+    pub(crate) fn triaged(&mut self, triage: &Triage) {
+        match triage.whose {
+            None => {}
+            Some(Whose::User(user)) => self.with("a.assignee_id = {}", user.get()),
+            Some(Whose::Nobody) => self.push("a.assignee_id IS NULL".into()),
+        }
+        for tag in &triage.tags {
+            let held = "EXISTS (SELECT 1 FROM alert_tags x WHERE x.tag = {} AND x.created_at = a.created_at AND x.alert_id = a.id)";
+            self.with(held, tag.as_str());
+        }
+        self.one_of("a.verdict", triage.verdicts.iter().map(|verdict| verdict.code()));
+        match triage.snoozed {
+            None => {}
+            Some((true, now)) => self.with("a.snoozed_until > {}", now.micros()),
+            Some((false, now)) => {
+                self.with("(a.snoozed_until IS NULL OR a.snoozed_until <= {})", now.micros());
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong when something is to be remembered, sorted by what the caller has to do.
 
 use thiserror::Error;
+use watchpost_model::triage::NotNow;
 
 /// A failed read or write.
 #[derive(Debug, Clone, Error)]
@@ -23,6 +24,9 @@ pub enum StoreError {
     /// The last active Admin can't go.
     #[error("the last active Admin can't be removed")]
     LastAdmin,
+    /// As the alert stands, this can't be done with it.
+    #[error("{0}")]
+    NotNow(NotNow),
     /// The database was written by a newer Watchpost.
     #[error("the database is at step {found}, this Watchpost knows steps up to {known}")]
     Newer {

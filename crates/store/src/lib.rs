@@ -26,9 +26,10 @@ mod once;
 mod rollups;
 mod sessions;
 mod stats;
+mod triage;
 mod users;
 
-pub use alerts::{Changed, NewAlert};
+pub use alerts::NewAlert;
 pub use attempts::Patience;
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditProof, AuditRow};
 pub use counters::AlertCounts;
@@ -45,6 +46,7 @@ pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
 pub use sessions::{Rotation, Session, SessionKind};
 pub use stats::{Bucket, Durations};
+pub use triage::Acted;
 pub use users::{Credentials, Factor, NewPassword, UserChange};
 
 /// For the suites that prove both engines alike: what only they need to reach.

@@ -10,6 +10,8 @@ pub(crate) enum Holds {
     Flag,
     /// A JSON object.
     Object,
+    /// A list of texts.
+    Texts,
     /// One of these, in any letter case.
     OneOf(&'static [&'static str]),
 }
@@ -46,4 +48,5 @@ impl Field {
 
 pub(crate) const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 pub(crate) const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
+pub(crate) const VERDICTS: &[&str] = &["TRUE_POSITIVE", "BENIGN", "FALSE_POSITIVE", "DUPLICATE", "EXPECTED"];
 pub(crate) const ROLES: &[&str] = &["ADMIN", "RESPONDER", "ANALYST"];

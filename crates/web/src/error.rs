@@ -43,6 +43,8 @@ pub(crate) enum ApiError {
     NoSuchPage,
     /// Somebody else was quicker, or it would break something; with what.
     Conflict(&'static str, String),
+    /// Somebody else was quicker; with how the thing is now.
+    Overtaken(Box<serde_json::Value>),
     /// The path doesn't do this.
     WrongMethod(String),
     /// The body is too large; with the limit in bytes.
@@ -195,6 +197,9 @@ impl ApiError {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found."),
             Self::NoSuchPage => (StatusCode::NOT_FOUND, "not_found", "Invalid page."),
             Self::Conflict(code, detail) => return (StatusCode::CONFLICT, code, detail.clone()),
+            Self::Overtaken(_) => {
+                (StatusCode::CONFLICT, "conflict", "It was changed by somebody else in the meantime.")
+            }
             Self::WrongMethod(method) => {
                 let detail = format!("Method \"{method}\" not allowed.");
                 return (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
@@ -250,6 +255,10 @@ impl IntoResponse for ApiError {
         let mut response = match &self {
             Self::Invalid(wrong) => (status, Json(wrong.fields())).into_response(),
             Self::LogInStep(step) => (status, Json(step.body())).into_response(),
+            Self::Overtaken(current) => {
+                let body = serde_json::json!({ "detail": detail, "code": code, "current": current });
+                (status, Json(body)).into_response()
+            }
             _ => (status, Json(Problem { detail, code })).into_response(),
         };
         let headers = response.headers_mut();
@@ -291,6 +300,7 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict => {
                 Self::Conflict("conflict", "It was changed by somebody else in the meantime.".into())
             }
+            StoreError::NotNow(why) => Self::Conflict("not_now", why.to_string()),
             StoreError::LastAdmin => Self::Conflict(
                 "last_admin",
                 "The last active Admin can't be removed, deactivated or demoted.".into(),

@@ -354,6 +354,11 @@ fn body_schema(fields: &[Field]) -> Schema {
             Holds::Number => ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)),
             Holds::Flag => ObjectBuilder::new().schema_type(SchemaType::new(Type::Boolean)),
             Holds::Object => ObjectBuilder::new().schema_type(SchemaType::new(Type::Object)),
+            Holds::Texts => {
+                return Schema::Array(
+                    ArrayBuilder::new().items(text()).description(Some(field.about)).build(),
+                );
+            }
             Holds::OneOf(choices) => text().enum_values(Some(choices.iter().copied())),
         };
         let schema = schema.description(Some(field.about)).examples([example(field)]);
@@ -367,7 +372,7 @@ fn body_schema(fields: &[Field]) -> Schema {
 
 fn example(field: &Field) -> serde_json::Value {
     match field.holds {
-        Holds::Number | Holds::Flag | Holds::Object => {
+        Holds::Number | Holds::Flag | Holds::Object | Holds::Texts => {
             serde_json::from_str(field.example).unwrap_or_default()
         }
         Holds::Text | Holds::Secret | Holds::OneOf(_) => field.example.into(),

@@ -9,6 +9,8 @@ pub(crate) struct Param {
     pub(crate) choices: &'static [&'static str],
 }
 
+use crate::body::VERDICTS;
+
 pub(crate) const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 pub(crate) const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
 pub(crate) const ORDERS: &[&str] =
@@ -37,6 +39,19 @@ pub(crate) const EVENT_SEVERITY: Param = Param {
 };
 pub(crate) const STATUS: Param =
     Param { name: "status", about: "Only this status, or these, separated by commas.", choices: STATUSES };
+pub(crate) const ASSIGNEE: Param =
+    any("assignee", "Only this user's, by name; `me` for one's own, `none` for nobody's.");
+pub(crate) const TAG: Param = any("tag", "Only those with this tag; give it again for all of several.");
+pub(crate) const VERDICT: Param = Param {
+    name: "verdict",
+    about: "Only those that turned out to be this, or one of these, separated by commas.",
+    choices: VERDICTS,
+};
+pub(crate) const SNOOZED: Param = Param {
+    name: "snoozed",
+    about: "Only those that are put off now, or only those that aren't.",
+    choices: &["true", "false"],
+};
 pub(crate) const ORDERING: Param =
     Param { name: "ordering", about: "What to sort by; `-` for largest or newest first.", choices: ORDERS };
 pub(crate) const TYPE: Param =
@@ -102,6 +117,10 @@ pub(crate) const ALERTS: &[Param] = &[
     SINCE,
     UNTIL,
     SEARCH,
+    ASSIGNEE,
+    TAG,
+    VERDICT,
+    SNOOZED,
     ORDERING,
     PAGE,
     PAGE_SIZE,

@@ -1,16 +1,20 @@
 //! Query parameters: each list says which it takes, and the documentation says it from the same table.
 
 use crate::api::audit::ExportFormat;
+use crate::api::triage::person;
+use crate::auth::guard::Caller;
 use crate::error::{ApiError, choose_from};
 pub(crate) use crate::params::*;
+use crate::state::AppState;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use watchpost_model::filter::{
-    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span,
+    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Whose,
 };
 use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::terms::Search;
+use watchpost_model::triage::{Verdict, check_tag};
 use watchpost_model::{AlertId, EventId, Invalid, Severity, Status, Timestamp};
 use watchpost_pipeline::now;
 use watchpost_store::AuditFilter;
@@ -247,12 +251,49 @@ impl Query {
             event_severities: self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong),
             statuses: self.choices(&STATUS, Status::parse, &mut wrong),
             about: self.about(&mut wrong),
+            triage: self.triage(&mut wrong),
             order,
             descending,
         };
         let page = self.page(&mut wrong);
         wrong.into_result()?;
         Ok((filter, page?))
+    }
+
+    /// What people made of alerts, but for whose they are: that takes somebody who knows names.
+    fn triage(&self, wrong: &mut Invalid) -> Triage {
+        let mut tags = Vec::new();
+        for tag in self.texts("tag", wrong) {
+            match check_tag(&tag) {
+                Ok(tag) => tags.push(tag),
+                Err(message) => wrong.add("tag", message),
+            }
+        }
+        let snoozed = match self.get("snoozed") {
+            None => None,
+            Some("true") => Some((true, now())),
+            Some("false") => Some((false, now())),
+            Some(other) => {
+                wrong.add("snoozed", choose_from(other, SNOOZED.choices));
+                None
+            }
+        };
+        Triage { whose: None, tags, verdicts: self.choices(&VERDICT, Verdict::parse, wrong), snoozed }
+    }
+
+    /// Whose alerts are asked for. A name that nobody has is nobody's filter: it is said.
+    pub(crate) async fn whose(
+        &self,
+        filter: &mut AlertFilter,
+        state: &AppState,
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
+        filter.triage.whose = match self.get("assignee") {
+            None => None,
+            Some(name) if name.eq_ignore_ascii_case("none") => Some(Whose::Nobody),
+            Some(name) => Some(Whose::User(person(state, name, caller).await?.id)),
+        };
+        Ok(())
     }
 
     fn order(&self, param: &Param, wrong: &mut Invalid) -> (AlertOrder, bool) {

@@ -36,6 +36,8 @@ pub struct Settings {
     pub max_body: usize,
     /// Rates, or no throttling.
     pub rates: Option<Rates>,
+    /// Whether resolving an alert takes a verdict.
+    pub verdict_required: bool,
     /// Roles that have to have a second factor.
     pub second_factor_roles: Vec<Role>,
     /// Proxies whose word on where a request comes from counts.

@@ -22,6 +22,7 @@ mod settings;
 mod shapes;
 mod stats;
 mod throttle;
+mod triage;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {

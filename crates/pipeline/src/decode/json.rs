@@ -79,6 +79,9 @@ impl<'de> de::Deserialize<'de> for Value<'de> {
     }
 }
 
+/// Texts in a list that a field takes; a longer one is none that anybody wants.
+const MAX_TEXTS: usize = 1_000;
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -117,8 +120,17 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Given<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Given::Other)
+        let mut texts = Some(Vec::new());
+        while let Some(Value(given)) = seq.next_element()? {
+            texts = match (texts, given) {
+                (Some(mut texts), Given::Text(text)) if texts.len() < MAX_TEXTS => {
+                    texts.push(text);
+                    Some(texts)
+                }
+                _ => None,
+            };
+        }
+        Ok(texts.map_or(Given::Other, Given::List))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {

@@ -133,7 +133,7 @@ impl Engine {
     /// A join whose outer table is visited first, in the order of the list. SQLite takes it that way from `CROSS`.
     pub(crate) fn outer_first(self, join: &str) -> String {
         match self {
-            Self::Sqlite => join.replace("JOIN", "CROSS JOIN"),
+            Self::Sqlite => join.replace("JOIN", "CROSS JOIN").replace("LEFT CROSS JOIN", "LEFT JOIN"),
             Self::Postgres => join.to_owned(),
         }
     }

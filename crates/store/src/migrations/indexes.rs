@@ -10,21 +10,55 @@ struct Index {
     table: &'static str,
     /// With `{folded:column}` as in the steps.
     columns: &'static str,
+    /// The rows that are in it; empty for all.
+    only: &'static str,
 }
 
 const INDEXES: &[Index] = &[
-    Index { name: "events_severity", table: "events", columns: "severity, id" },
+    Index { name: "events_severity", table: "events", columns: "severity, id", only: "" },
     Index {
         name: "alerts_source_place",
         table: "alerts",
         columns: "{folded:source_name}, status, severity, created_at, id",
+        only: "",
     },
     Index {
         name: "alerts_type_place",
         table: "alerts",
         columns: "{folded:event_type}, status, severity, created_at, id",
+        only: "",
+    },
+    // Few alerts are somebody's, put off or judged: their indexes hold only those.
+    Index {
+        name: "alerts_assignee",
+        table: "alerts",
+        columns: "assignee_id, created_at, id",
+        only: "assignee_id IS NOT NULL",
+    },
+    Index {
+        name: "alerts_verdict",
+        table: "alerts",
+        columns: "verdict, created_at, id",
+        only: "verdict IS NOT NULL",
+    },
+    Index {
+        name: "alerts_snoozed",
+        table: "alerts",
+        columns: "snoozed_until",
+        only: "snoozed_until IS NOT NULL",
     },
 ];
+
+impl Index {
+    /// What stands behind the table's name.
+    fn on(&self, engine: Engine) -> String {
+        let columns = engine.migration(self.columns);
+        match self.only {
+            "" => format!("({columns})"),
+            only => format!("({columns}) WHERE {only}"),
+        }
+    }
+}
 
 /// Between two looks whether another node has finished.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -36,14 +70,12 @@ const HAS_INDEX: &str = "SELECT CASE WHEN x.indisvalid THEN 1 ELSE 0 END FROM pg
 impl Db {
     pub(super) async fn build_indexes(&self) -> Result<(), StoreError> {
         for index in INDEXES {
-            let columns = self.engine().migration(index.columns);
+            let columns = index.on(self.engine());
             match (self.engine(), index.table) {
                 (Engine::Sqlite, table) => {
                     let name = index.name;
-                    self.run_script(vec![format!(
-                        "CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
-                    )])
-                    .await?;
+                    self.run_script(vec![format!("CREATE INDEX IF NOT EXISTS {name} ON {table} {columns}")])
+                        .await?;
                 }
                 (Engine::Postgres, "events") => self.build_partitioned(index.name, &columns).await?,
                 (Engine::Postgres, table) => self.build_beside(index.name, table, &columns).await?,
@@ -62,7 +94,7 @@ impl Db {
     async fn build_beside(&self, name: &str, table: &str, columns: &str) -> Result<(), StoreError> {
         loop {
             let mut statements =
-                vec![format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table} ({columns})")];
+                vec![format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table} {columns}")];
             match self.is_whole(name).await? {
                 Some(true) => return Ok(()),
                 // Its building was interrupted, or another node is at it: then this one doesn't get to it.
@@ -81,8 +113,7 @@ impl Db {
         if self.is_whole(name).await? == Some(true) {
             return Ok(());
         }
-        self.run_script(vec![format!("CREATE INDEX IF NOT EXISTS {name} ON ONLY events ({columns})")])
-            .await?;
+        self.run_script(vec![format!("CREATE INDEX IF NOT EXISTS {name} ON ONLY events {columns}")]).await?;
         for row in self.read(PARTITIONS, vec![]).await? {
             let partition = row.text(0)?;
             let part = format!("{partition}_{}", name.trim_start_matches("events_"));

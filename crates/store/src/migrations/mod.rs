@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     Step { number: 1, name: "house", text: include_str!("0001_house.sql") },
     Step { number: 2, name: "speed", text: include_str!("0002_speed.sql") },
     Step { number: 3, name: "identity", text: include_str!("0003_identity.sql") },
+    Step { number: 4, name: "triage", text: include_str!("0004_triage.sql") },
 ];
 
 /// The newest step this binary knows.

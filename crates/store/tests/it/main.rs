@@ -14,6 +14,7 @@ mod people;
 mod sessions;
 mod statements;
 mod stats;
+mod triage;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 use watchpost_model::event::Origin;
 use watchpost_model::text::Given;
+use watchpost_model::triage::Action;
 use watchpost_model::{
-    Actor, AlertId, DetailsDraft, Event, EventDraft, EventId, NewEvent, Severity, Timestamp, UserId,
+    Actor, AlertId, DetailsDraft, Event, EventDraft, EventId, NewEvent, Severity, Status, Timestamp, UserId,
 };
 use watchpost_store::{
-    AuditEntry, Db, Ingest, Location, Names, NewAlert, PostgresOptions, StoreError, ingest,
+    Acted, AuditEntry, Db, Ingest, Location, Names, NewAlert, PostgresOptions, StoreError, ingest,
 };
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
@@ -143,6 +145,17 @@ pub(crate) fn event(id: i64, severity: Severity, source: &str, kind: &str, descr
 /// The event that a draft becomes under an id; the larger the id, the later it came in.
 pub(crate) fn stored(draft: &EventDraft<'_>, id: i64) -> Event {
     NewEvent::check(draft).unwrap().stored(EventId::new(id), at(id), Origin::User(UserId::new(1)))
+}
+
+/// Moves an alert to a status, as the plain change does.
+pub(crate) async fn move_to(
+    db: &Db,
+    id: AlertId,
+    to: Status,
+    version: Option<i64>,
+    by: &AuditEntry,
+) -> Result<Acted, StoreError> {
+    db.act(id, &Action::Move(to, None), "", version, by).await
 }
 
 /// Stores events; those of HIGH and CRITICAL raise an alert with the event's number.

@@ -2,9 +2,10 @@
 
 use crate::{Place, at, on_both_engines};
 use std::path::Path;
-use watchpost_model::filter::{About, AlertFilter, AlertOrder, EventFilter, Field, Span};
+use watchpost_model::filter::{About, AlertFilter, AlertOrder, EventFilter, Field, Span, Triage, Whose};
 use watchpost_model::page::Cursor;
-use watchpost_model::{Severity, Status};
+use watchpost_model::triage::Verdict;
+use watchpost_model::{Severity, Status, UserId};
 use watchpost_store::{Db, Engine, testing};
 
 on_both_engines!(every_statement_prepares, every_filter_prepares);
@@ -89,6 +90,17 @@ async fn every_filter_prepares(db: Db, _: Place) {
         let fields = fields.into_iter().filter(|(_, values)| !values.is_empty()).collect();
         let moment = |on: bool| on.then(|| at(0));
         let about = About { fields, search: None, span: Span { since: moment(on(5)), until: moment(on(6)) } };
+        let triages = [
+            Triage::default(),
+            Triage { tags: vec!["a".into(), "b".into()], whose: Some(Whose::Nobody), ..Triage::default() },
+            Triage {
+                whose: Some(Whose::User(UserId::new(1))),
+                snoozed: Some((false, at(0))),
+                ..Triage::default()
+            },
+            Triage { verdicts: Verdict::ALL[..2].to_vec(), ..Triage::default() },
+            Triage { snoozed: Some((true, at(0))), verdicts: vec![Verdict::Benign], ..Triage::default() },
+        ];
         let severities = if on(0) { vec![Severity::High, Severity::Low] } else { vec![] };
         for order in [AlertOrder::CreatedAt, AlertOrder::Severity, AlertOrder::Status] {
             for cursor in cursors {
@@ -96,6 +108,7 @@ async fn every_filter_prepares(db: Db, _: Place) {
                     severities: severities.clone(),
                     statuses: if on(1) { vec![Status::Open] } else { vec![] },
                     about: about.clone(),
+                    triage: triages[(bits as usize + order as usize) % triages.len()].clone(),
                     order,
                     descending: on(0),
                     ..AlertFilter::default()

@@ -1,6 +1,6 @@
 //! Counts over time, against counting.
 
-use crate::{Place, at, by, event, on_both_engines, store};
+use crate::{Place, at, by, event, move_to, on_both_engines, store};
 use std::collections::BTreeMap;
 use watchpost_model::id::event_id_floor;
 use watchpost_model::{AlertId, Severity, Status};
@@ -49,9 +49,9 @@ async fn reactions_are_measured_once(db: Db, _: Place) {
         store(&db, &[one]).await.unwrap();
         let id = AlertId::new(n);
         let took = if n == 10 { 1_000 } else { 10 };
-        db.change_alert_status(id, Status::Acknowledged, None, &by("jane", took)).await.unwrap();
-        db.change_alert_status(id, Status::Open, None, &by("jane", 5_000)).await.unwrap();
-        db.change_alert_status(id, Status::Acknowledged, None, &by("jane", 6_000)).await.unwrap();
+        move_to(&db, id, Status::Acknowledged, None, &by("jane", took)).await.unwrap();
+        move_to(&db, id, Status::Open, None, &by("jane", 5_000)).await.unwrap();
+        move_to(&db, id, Status::Acknowledged, None, &by("jane", 6_000)).await.unwrap();
     }
     let found = db.durations(false, 3_600, at(0), at(90_000)).await.unwrap().unwrap();
     assert_eq!(found.n, 10, "the first time counts");

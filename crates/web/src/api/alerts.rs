@@ -3,8 +3,9 @@
 use crate::api::Case;
 use crate::api::events::EventView;
 use crate::api::page::PageView;
+use crate::api::triage;
 use crate::auth::guard::{AlertChanger, AlertReader, Caller};
-use crate::body::{Field, Holds, STATUSES};
+use crate::body::{Field, Holds, STATUSES, VERDICTS};
 use crate::error::{ApiError, choose_from};
 use crate::extract::{Id, Input, ListRequest, based_on};
 use crate::openapi::Operation;
@@ -17,7 +18,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
-use watchpost_model::alert::StatusChange;
+use watchpost_model::alert::HistoryEntry;
+use watchpost_model::triage::{Action, Verdict};
 use watchpost_model::{Alert, AlertId, Invalid, Status};
 use watchpost_pipeline::decode::Fields;
 
@@ -33,6 +35,12 @@ pub(crate) const STATUS_BODY: &[Field] = &[
         Holds::Number,
         "The version the change is based on; refused with 409 when the alert has moved on. `If-Match` does the same.",
         "1",
+    ),
+    Field::optional(
+        "verdict",
+        Holds::OneOf(VERDICTS),
+        "What it turned out to be, when it is resolved.",
+        "BENIGN",
     ),
 ];
 
@@ -62,7 +70,7 @@ pub(crate) fn routes(routes: &mut Routes) {
             .about(change_about)
             .body(STATUS_BODY)
             .answers::<AlertView>(200, "The alert as it is now")
-            .says(409, "Somebody else changed it first"),
+            .answers::<triage::Overtaken>(409, "Somebody else changed it first; with the alert as it is now"),
         change,
     );
     routes.add(
@@ -77,7 +85,7 @@ pub(crate) fn routes(routes: &mut Routes) {
             .about(change_about)
             .body(STATUS_BODY)
             .answers::<AlertView>(200, "The alert as it is now")
-            .says(409, "Somebody else changed it first"),
+            .answers::<triage::Overtaken>(409, "Somebody else changed it first; with the alert as it is now"),
         change,
     );
 }
@@ -101,12 +109,26 @@ pub(crate) struct AlertView {
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
+    /// What it is called.
+    title: String,
     /// When it was first acknowledged.
     #[schema(format = DateTime)]
     acknowledged_at: Option<String>,
+    /// Who first acknowledged it, as they were called then.
+    acknowledged_by: Option<String>,
     /// When it was first resolved.
     #[schema(format = DateTime)]
     resolved_at: Option<String>,
+    /// Who first resolved it.
+    resolved_by: Option<String>,
+    /// What it turned out to be.
+    verdict: Option<&'static str>,
+    /// The name of the user whose it is.
+    assignee: Option<String>,
+    /// Until when it is put off.
+    #[schema(format = DateTime)]
+    snoozed_until: Option<String>,
+    tags: Vec<String>,
     /// Counts its changes; give it back with a change to notice when somebody else was quicker.
     version: i64,
 }
@@ -124,14 +146,23 @@ pub(crate) struct ChangeView {
     at: String,
     /// Who did it.
     actor: String,
-    /// The status before; `null` where the alert was raised.
-    from: Option<&'static str>,
-    /// The status after.
-    to: &'static str,
+    /// What was done: `raised`, `status`, `assign`, `snooze`, `tags`, `title` or `note`.
+    action: String,
+    /// What it was before, such as the status; `null` where the alert was raised.
+    from: Option<String>,
+    /// What it is since.
+    to: String,
+    /// What it turned out to be, where somebody said so.
+    verdict: Option<&'static str>,
+    /// Why, or the text of a note.
+    why: String,
+    /// The alert's version since.
+    version: i64,
 }
 
 impl AlertView {
     pub(crate) fn new(alert: Alert, case: Case) -> Self {
+        let title = alert.shown_title();
         Self {
             id: alert.id.get(),
             event_id: alert.event.id.get(),
@@ -143,26 +174,34 @@ impl AlertView {
             rule: alert.rule,
             created_at: alert.created_at.to_string(),
             updated_at: alert.updated_at.to_string(),
+            title,
             acknowledged_at: alert.acknowledged_at.map(|at| at.to_string()),
+            acknowledged_by: alert.acknowledged_by,
             resolved_at: alert.resolved_at.map(|at| at.to_string()),
+            resolved_by: alert.resolved_by,
+            verdict: alert.verdict.map(Verdict::as_str),
+            assignee: alert.assignee.map(|assignee| assignee.name),
+            snoozed_until: alert.snoozed_until.map(|until| until.to_string()),
+            tags: alert.tags,
             version: alert.version,
         }
     }
 }
 
 async fn list(
-    AlertReader(_): AlertReader,
+    AlertReader(caller): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Response, ApiError> {
-    let (filter, page) = asked.query.alerts()?;
+    let (mut filter, page) = asked.query.alerts()?;
+    asked.query.whose(&mut filter, &state, &caller).await?;
     let complete = state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, page).await?;
     let page = PageView::new(page, &asked, |alert| AlertView::new(alert, Case::Capitals))?;
     Ok(Json(page.searched(complete)).into_response())
 }
 
-fn with_tag(alert: Alert) -> Response {
+pub(crate) fn with_tag(alert: Alert) -> Response {
     let version = alert.version;
     let mut response = Json(AlertView::new(alert, Case::Capitals)).into_response();
     let tag = HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes make a header");
@@ -202,22 +241,8 @@ pub(crate) async fn change_status(
         status.required().and_then(|text| Status::parse(text).ok_or_else(|| choose_from(text, STATUSES)));
     let to = status.map_err(|message| Invalid::field("status", message))?;
     let version = based_on(headers, fields)?;
-    set_status(state, id, to, version, caller).await
-}
-
-/// Moves an alert to a status.
-pub(crate) async fn set_status(
-    state: &AppState,
-    id: AlertId,
-    to: Status,
-    version: Option<i64>,
-    caller: &Caller,
-) -> Result<Alert, ApiError> {
-    let changed = state.db.change_alert_status(id, to, version, &caller.entry()).await?;
-    if changed.from != to {
-        tracing::info!(alert.id = id.get(), from = %changed.from, to = %to, by = %caller.actor, "alert changed");
-    }
-    Ok(changed.alert)
+    let verdict = triage::verdict(state, fields, to)?;
+    triage::act(state, id, &Action::Move(to, verdict), "", version, caller).await
 }
 
 async fn history(
@@ -227,19 +252,31 @@ async fn history(
 ) -> Result<Json<HistoryView>, ApiError> {
     let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
     let changes = whole_history(&state, &alert).await?;
-    let view = |change: StatusChange| ChangeView {
-        at: change.at.to_string(),
-        actor: change.actor,
-        from: change.from.map(Status::as_str),
-        to: change.to.as_str(),
+    let view = |entry: HistoryEntry| ChangeView {
+        at: entry.at.to_string(),
+        actor: entry.actor,
+        action: entry.action,
+        from: entry.from,
+        to: entry.to,
+        verdict: entry.verdict.map(Verdict::as_str),
+        why: entry.why,
+        version: entry.version,
     };
     Ok(Json(HistoryView { results: changes.into_iter().map(view).collect() }))
 }
 
 /// An alert's changes from the one that raised it on, oldest first.
-pub(crate) async fn whole_history(state: &AppState, alert: &Alert) -> Result<Vec<StatusChange>, ApiError> {
-    let raised =
-        StatusChange { at: alert.created_at, actor: alert.rule.clone(), from: None, to: Status::Open };
+pub(crate) async fn whole_history(state: &AppState, alert: &Alert) -> Result<Vec<HistoryEntry>, ApiError> {
+    let raised = HistoryEntry {
+        version: 1,
+        at: alert.created_at,
+        actor: alert.rule.clone(),
+        action: "raised".into(),
+        from: None,
+        to: Status::Open.to_string(),
+        verdict: None,
+        why: String::new(),
+    };
     let mut changes = vec![raised];
     changes.extend(state.db.alert_history(alert.id).await?);
     Ok(changes)

@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod stats;
+pub(crate) mod triage;
 pub(crate) mod users;
 
 /// The letter case in which severities and statuses are written.

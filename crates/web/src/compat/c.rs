@@ -142,11 +142,12 @@ async fn create_event(
 }
 
 async fn list_alerts(
-    _: AlertReader,
+    AlertReader(caller): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<AlertsAnswer>, ApiError> {
-    let (filter, page) = asked.query.alerts()?;
+    let (mut filter, page) = asked.query.alerts()?;
+    asked.query.whose(&mut filter, &state, &caller).await?;
     state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, page).await?;
     let Links { count, count_is_minimum, next, previous } = links(&page, &asked)?;

@@ -1,6 +1,7 @@
 //! One alert: what happened, why it was raised, what was done.
 
-use crate::api::alerts::{set_status, whole_history};
+use crate::api::alerts::whole_history;
+use crate::api::triage::act;
 use crate::auth::session::Session;
 use crate::console::alerts::view;
 use crate::console::guard::{AlertChanger, AlertReader, CameFrom, Form, filled, own_path, version};
@@ -14,8 +15,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
-use watchpost_model::alert::StatusChange;
+use watchpost_model::alert::HistoryEntry;
 use watchpost_model::event::Origin;
+use watchpost_model::triage::{Action, Verdict};
 use watchpost_model::{Alert, AlertId, Invalid, Status, invalid};
 
 /// The page around an alert.
@@ -50,15 +52,14 @@ fn page_of(
     state: &AppState,
     session: &Session,
     alert: &Alert,
-    history: &[StatusChange],
+    history: &[HistoryEntry],
     around: Around,
 ) -> Response {
-    let change = |change: &StatusChange| {
+    let change = |entry: &HistoryEntry| {
         context! {
-            at => change.at.to_string(),
-            actor => change.actor.as_str(),
-            from => change.from.map(Status::title),
-            to => change.to.title(),
+            at => entry.at.to_string(),
+            says => says(entry),
+            why => entry.why.as_str(),
         }
     };
     let event = &alert.event;
@@ -94,9 +95,9 @@ pub(crate) async fn change(
     let to =
         Status::parse(&wanted).ok_or_else(|| Invalid::field("status", invalid::not_a_choice(&wanted)))?;
     let back = filled(&fields, "back");
-    match set_status(&state, id, to, version(&fields)?, &session.caller).await {
+    match act(&state, id, &Action::Move(to, None), "", version(&fields)?, &session.caller).await {
         Ok(_) => Ok(Done::Alert(id, to).then(own_path(&back), &state.settings)),
-        Err(ApiError::Conflict(..)) => {
+        Err(ApiError::Overtaken(_) | ApiError::Conflict(..)) => {
             let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
             let history = whole_history(&state, &alert).await?;
             let problem = too_late(&history, to);
@@ -108,11 +109,40 @@ pub(crate) async fn change(
     }
 }
 
+/// What happened, in words.
+fn says(entry: &HistoryEntry) -> String {
+    let who = &entry.actor;
+    let (from, to) = (entry.from.as_deref().unwrap_or_default(), entry.to.as_str());
+    match (entry.action.as_str(), from, to) {
+        ("raised", ..) => format!("Raised by {who}"),
+        ("status", ..) => {
+            let title =
+                |name: &str| Status::parse(name).map_or_else(|| name.to_owned(), |s| s.title().to_owned());
+            let verdict = entry.verdict.map(|verdict| format!(" ({})", Verdict::title(verdict)));
+            format!("{} → {}{} by {who}", title(from), title(to), verdict.unwrap_or_default())
+        }
+        ("note", ..) => format!("Note by {who}"),
+        ("assign", _, "") => format!("Given to nobody by {who}"),
+        ("assign", ..) => format!("Given to {to} by {who}"),
+        ("snooze", _, "") => format!("No longer put off by {who}"),
+        ("snooze", ..) => format!("Put off until {to} by {who}"),
+        ("title", _, "") => format!("Called by what it is again by {who}"),
+        ("title", ..) => format!("Called \"{to}\" by {who}"),
+        (_, "", to) => format!("Tagged {to} by {who}"),
+        (_, from, "") => format!("No longer tagged {from} by {who}"),
+        (_, from, to) => format!("Tagged {to} instead of {from} by {who}"),
+    }
+}
+
 /// Who was quicker, and what came of it.
-fn too_late(history: &[StatusChange], wanted: Status) -> String {
-    let Some(last) = history.last() else { return "Somebody else was quicker.".to_owned() };
-    let (who, now) = (&last.actor, last.to.title());
-    match last.to == wanted {
+fn too_late(history: &[HistoryEntry], wanted: Status) -> String {
+    let moved = history.iter().rev().find_map(|entry| match entry.action.as_str() {
+        "status" => Some((&entry.actor, Status::parse(&entry.to)?)),
+        _ => None,
+    });
+    let Some((who, stands)) = moved else { return "Somebody else was quicker.".to_owned() };
+    let now = stands.title();
+    match stands == wanted {
         true => format!("Somebody else was quicker: {who} has already set it to {now}."),
         false => format!(
             "Somebody else was quicker: {who} set it to {now}, so it was not set to {}. This is how it stands now.",
@@ -128,13 +158,21 @@ mod tests {
 
     #[test]
     fn whoever_is_too_late_hears_what_happened() {
-        let change = |actor: &str, to| StatusChange {
+        let change = |actor: &str, action: &str, to: &str| HistoryEntry {
+            version: 2,
             at: Timestamp::from_micros(0),
             actor: actor.into(),
-            from: Some(Status::Open),
-            to,
+            action: action.into(),
+            from: Some("OPEN".into()),
+            to: to.into(),
+            verdict: None,
+            why: String::new(),
         };
-        let history = [change("ana", Status::Acknowledged), change("rob", Status::Resolved)];
+        let history = [
+            change("ana", "status", "ACKNOWLEDGED"),
+            change("rob", "status", "RESOLVED"),
+            change("joe", "note", ""),
+        ];
         assert!(too_late(&history, Status::Resolved).ends_with("rob has already set it to Resolved."));
         assert!(
             too_late(&history, Status::Open).contains("rob set it to Resolved, so it was not set to Open.")

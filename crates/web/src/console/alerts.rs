@@ -103,7 +103,8 @@ pub(crate) async fn show(
     Base(base): Base,
     asked: ListRequest,
 ) -> Result<Response, PageError> {
-    let (filter, request) = asked.query.alerts()?;
+    let (mut filter, request) = asked.query.alerts()?;
+    asked.query.whose(&mut filter, &state, &session.caller).await?;
     let counts = state.db.alert_counts().await?;
     state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, request).await?;

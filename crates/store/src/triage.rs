@@ -1,0 +1,185 @@
+//! What people do with alerts: one statement for each change, with its row in the history, its counts and its row in
+//! the audit log.
+
+use crate::alerts::PEOPLE;
+use crate::audit::AuditEntry;
+use crate::db::{Batch, Row};
+use crate::rollups::Tally;
+use crate::{Db, StoreError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use watchpost_model::alert::HistoryEntry;
+use watchpost_model::triage::{Action, Step, Verdict};
+use watchpost_model::{Alert, AlertId, Status, Timestamp};
+
+const CHANGE: &str = "UPDATE alerts SET status = ?1, updated_at = ?2, acknowledged_at = ?5, acknowledged_by = ?6, resolved_at = ?7, resolved_by = ?8,
+         verdict = ?9, assignee_id = ?10, snoozed_until = ?11, tags = ?12, title = ?13, version = version + 1
+     WHERE id = ?3 AND version = ?4";
+
+const REMEMBER: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+const HISTORY: &str = "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why FROM alert_history
+     WHERE alert_id = ?1 ORDER BY version";
+
+const TAG: &str =
+    "INSERT INTO alert_tags (tag, created_at, alert_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+const UNTAG: &str = "DELETE FROM alert_tags WHERE tag = ?1 AND created_at = ?2 AND alert_id = ?3";
+
+/// How often a change that states no version is tried again when somebody else was quicker.
+const TRIES: usize = 8;
+
+/// An alert after somebody did something with it.
+#[derive(Clone, Debug)]
+pub struct Acted {
+    /// As it was.
+    pub before: Alert,
+    /// What came of it; with the version of before when there was nothing to do.
+    pub step: Step,
+}
+
+impl Acted {
+    /// Whether anything changed.
+    pub fn changed(&self) -> bool {
+        self.step.alert.version != self.before.version
+    }
+}
+
+impl Db {
+    /// Does something with an alert. With a version, only if the alert still has it; without, whatever others do
+    /// meanwhile. What is so already changes nothing.
+    pub async fn act(
+        &self,
+        id: AlertId,
+        action: &Action,
+        why: &str,
+        version: Option<i64>,
+        by: &AuditEntry,
+    ) -> Result<Acted, StoreError> {
+        let who = by.actor.to_string();
+        for _ in 0..TRIES {
+            let before = self.alert(id).await?.ok_or(StoreError::NotFound)?;
+            if version.is_some_and(|version| version != before.version) {
+                return Err(StoreError::Conflict);
+            }
+            let step = action.apply(&before, &who, by.at).map_err(StoreError::NotNow)?;
+            let acted = Acted { before, step };
+            if !acted.changed() {
+                return Ok(acted);
+            }
+            let names = self.names_of(&acted.before).await?;
+            match self.write(Arc::new(acted.batch(&names, why, by))).await {
+                Ok(()) => return Ok(acted),
+                Err(StoreError::Conflict) if version.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// What happened to an alert since it was raised, oldest first.
+    pub async fn alert_history(&self, id: AlertId) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.read(HISTORY, vec![id.get().into()]).await?.iter().map(entry).collect()
+    }
+}
+
+fn entry(row: &Row) -> Result<HistoryEntry, StoreError> {
+    let action = row.opt_text(5)?;
+    let (from, to) = match &action {
+        Some(_) => (row.opt_text(6)?.unwrap_or_default(), row.opt_text(7)?.unwrap_or_default()),
+        // From before there were others.
+        None => {
+            let status = |column| Ok::<_, StoreError>(row.code(column, Status::from_code)?.to_string());
+            (status(3)?, status(4)?)
+        }
+    };
+    let verdict = row.opt_int(8)?.and_then(Verdict::from_code);
+    Ok(HistoryEntry {
+        version: row.int(0)?,
+        at: Timestamp::from_micros(row.int(1)?),
+        actor: row.text(2)?,
+        action: action.unwrap_or_else(|| "status".into()),
+        from: Some(from),
+        to,
+        verdict,
+        why: row.opt_text(9)?.unwrap_or_default(),
+    })
+}
+
+impl Acted {
+    fn batch(&self, names: &[String; 2], why: &str, by: &AuditEntry) -> Batch {
+        let (before, after) = (&self.before, &self.step.alert);
+        let id = before.id.get();
+        let mut batch = Batch::new();
+        self.change(&mut batch);
+        batch.one(
+            REMEMBER,
+            vec![
+                id.into(),
+                after.version.into(),
+                by.at.micros().into(),
+                by.actor.to_string().into(),
+                before.status.code().into(),
+                after.status.code().into(),
+                self.step.action.into(),
+                self.step.from.as_str().into(),
+                self.step.to.as_str().into(),
+                after.verdict.filter(|_| self.step.action == "status").map(Verdict::code).into(),
+                Some(why).filter(|why| !why.is_empty()).into(),
+            ],
+        );
+        self.tags(&mut batch);
+        if before.status != after.status {
+            let mut tally = Tally::default();
+            let names = [names[0].as_str(), names[1].as_str()];
+            tally.alert(before.created_at, (before.status, before.severity), names, -1);
+            tally.alert(before.created_at, (after.status, after.severity), names, 1);
+            tally.reaction(before, after.status, by.at);
+            tally.write(&mut batch, PEOPLE);
+        }
+        let (action, from, to) = (self.step.action, &self.step.from, &self.step.to);
+        let detail = match action {
+            "note" => String::new(),
+            _ => format!("{from} to {to}"),
+        };
+        batch.audit(by, &format!("alert.{action}"), format!("alert:{id}"), detail);
+        batch
+    }
+
+    fn change(&self, batch: &mut Batch) {
+        let (before, after) = (&self.before, &self.step.alert);
+        let micros = |at: Option<Timestamp>| at.map(Timestamp::micros);
+        let tags = (!after.tags.is_empty()).then(|| after.tags.join(" "));
+        batch.one(
+            CHANGE,
+            vec![
+                after.status.code().into(),
+                after.updated_at.micros().into(),
+                before.id.get().into(),
+                before.version.into(),
+                micros(after.acknowledged_at).into(),
+                after.acknowledged_by.as_deref().into(),
+                micros(after.resolved_at).into(),
+                after.resolved_by.as_deref().into(),
+                after.verdict.map(Verdict::code).into(),
+                after.assignee.as_ref().map(|assignee| assignee.id.get()).into(),
+                micros(after.snoozed_until).into(),
+                tags.into(),
+                after.title.as_deref().into(),
+            ],
+        );
+    }
+
+    fn tags(&self, batch: &mut Batch) {
+        let (before, after) = (&self.before, &self.step.alert);
+        let had: BTreeSet<&str> = before.tags.iter().map(String::as_str).collect();
+        let has: BTreeSet<&str> = after.tags.iter().map(String::as_str).collect();
+        let place = |tag: &str| vec![tag.into(), before.created_at.micros().into(), before.id.get().into()];
+        for tag in has.difference(&had) {
+            batch.any(TAG, place(tag));
+        }
+        for tag in had.difference(&has) {
+            batch.any(UNTAG, place(tag));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What people do with alerts, against a plain model: whatever is done in whatever order, the database says what the
+//! model says, in alerts, lists, counts and histories.
+
+use crate::people::user;
+use crate::{Place, at, by, event, on_both_engines, store};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use watchpost_model::filter::{AlertFilter, AlertOrder, Triage, Whose};
+use watchpost_model::page::PageRequest;
+use watchpost_model::triage::{Action, Assignee, MAX_TAGS, NotNow, Verdict};
+use watchpost_model::{Alert, AlertId, Role, Severity, Status};
+use watchpost_store::{Db, StoreError};
+
+on_both_engines!(
+    actions_agree_with_a_plain_model,
+    actions_at_once_all_land_or_conflict,
+    notes_and_tags_have_their_limits,
+);
+
+const ALERTS: i64 = 24;
+const STEPS: usize = 250;
+const QUESTIONS: usize = 80;
+const TAGS: [&str; 4] = ["vpn", "lab", "a:b/c", "größe"];
+
+fn actions(people: Vec<Assignee>) -> impl Strategy<Value = Action> {
+    let status = proptest::sample::select(Status::ALL.to_vec());
+    let verdict = proptest::option::of(proptest::sample::select(Verdict::ALL.to_vec()));
+    let tags = || {
+        proptest::sample::subsequence(TAGS.to_vec(), 0..=2)
+            .prop_map(|tags| tags.into_iter().map(str::to_owned).collect::<Vec<String>>())
+    };
+    prop_oneof![
+        3 => (status, verdict).prop_map(|(to, verdict)| Action::Move(to, verdict.filter(|_| to == Status::Resolved))),
+        2 => Just(Action::Acknowledge),
+        1 => Just(Action::Unacknowledge),
+        2 => Just(Action::Reopen),
+        2 => proptest::option::of(proptest::sample::select(people)).prop_map(Action::Assign),
+        2 => proptest::option::of((500_i64..1_500).prop_map(at)).prop_map(Action::Snooze),
+        3 => (tags(), tags()).prop_map(|(add, remove)| Action::Tag { add, remove }),
+        1 => proptest::option::of(proptest::sample::select(vec!["One", "Two"])).prop_map(|t| Action::Title(t.map(Into::into))),
+        1 => Just(Action::Note),
+    ]
+}
+
+fn questions(people: Vec<Assignee>) -> impl Strategy<Value = AlertFilter> {
+    let whose = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Whose::Nobody)),
+        2 => proptest::sample::select(people).prop_map(|person| Some(Whose::User(person.id))),
+    ];
+    let tags = proptest::sample::subsequence(TAGS.to_vec(), 0..=2)
+        .prop_map(|tags| tags.into_iter().map(str::to_owned).collect());
+    let verdicts = proptest::sample::subsequence(Verdict::ALL.to_vec(), 0..=2);
+    let snoozed = proptest::option::of(any::<bool>()).prop_map(|snoozed| snoozed.map(|yes| (yes, at(1_000))));
+    let statuses = proptest::sample::subsequence(Status::ALL.to_vec(), 0..=2);
+    let order =
+        proptest::sample::select(vec![AlertOrder::CreatedAt, AlertOrder::Severity, AlertOrder::Status]);
+    (whose, tags, verdicts, snoozed, statuses, order, any::<bool>()).prop_map(
+        |(whose, tags, verdicts, snoozed, statuses, order, descending)| AlertFilter {
+            triage: Triage { whose, tags, verdicts, snoozed },
+            statuses,
+            order,
+            descending,
+            ..AlertFilter::default()
+        },
+    )
+}
+
+fn fits(filter: &AlertFilter, alert: &Alert) -> bool {
+    let Triage { whose, tags, verdicts, snoozed } = &filter.triage;
+    let owner = alert.assignee.as_ref().map(|assignee| assignee.id);
+    let away = |now| alert.snoozed_until.is_some_and(|until| until > now);
+    (filter.statuses.is_empty() || filter.statuses.contains(&alert.status))
+        && match whose {
+            None => true,
+            Some(Whose::Nobody) => owner.is_none(),
+            Some(Whose::User(user)) => owner == Some(*user),
+        }
+        && tags.iter().all(|tag| alert.tags.contains(tag))
+        && (verdicts.is_empty() || alert.verdict.is_some_and(|verdict| verdicts.contains(&verdict)))
+        && snoozed.is_none_or(|(yes, now)| away(now) == yes)
+}
+
+async fn raised(db: &Db) -> Vec<Alert> {
+    let severities = [Severity::High, Severity::Critical];
+    let events: Vec<_> =
+        (1..=ALERTS).map(|n| event(n, severities[n as usize % 2], "fw", "scan", "x")).collect();
+    store(db, &events).await.unwrap();
+    let mut alerts = Vec::new();
+    for n in 1..=ALERTS {
+        alerts.push(db.alert(AlertId::new(n)).await.unwrap().unwrap());
+    }
+    alerts
+}
+
+async fn actions_agree_with_a_plain_model(db: Db, _: Place) {
+    let mut model = raised(&db).await;
+    let mut people = Vec::new();
+    for name in ["jane", "joe"] {
+        let id = user(&db, name, Role::Responder).await.id;
+        people.push(Assignee { id, name: name.into() });
+    }
+    let mut history = vec![0_i64; model.len()];
+    let mut runner = TestRunner::deterministic();
+    let (actions, questions) = (actions(people.clone()), questions(people));
+    for step in 0..STEPS {
+        let place = (0..model.len()).new_tree(&mut runner).unwrap().current();
+        let action = actions.new_tree(&mut runner).unwrap().current();
+        let (id, now) = (model[place].id, 100 + step as i64);
+        // Every third states a version, and every ninth an old one.
+        let version = (step % 3 == 0).then(|| model[place].version - i64::from(step % 9 == 0));
+        let wanted = action.apply(&model[place], "jane", at(now));
+        let done = db.act(id, &action, "because", version, &by("jane", now)).await;
+        match (done, wanted) {
+            (Err(StoreError::Conflict), _)
+                if version.is_some_and(|version| version != model[place].version) => {}
+            (Err(StoreError::NotNow(why)), Err(wanted)) => assert_eq!(why, wanted),
+            (Ok(acted), Ok(wanted)) => {
+                assert_eq!(acted.step, wanted, "{action:?}");
+                history[place] += i64::from(acted.changed());
+                model[place] = wanted.alert;
+            }
+            (done, wanted) => panic!("{action:?}: {done:?} instead of {wanted:?}"),
+        }
+        assert_eq!(db.alert(id).await.unwrap().as_ref(), Some(&model[place]), "{action:?}");
+    }
+    for (alert, steps) in model.iter().zip(history) {
+        let entries = db.alert_history(alert.id).await.unwrap();
+        assert_eq!((entries.len() as i64, alert.version), (steps, steps + 1));
+        assert!(entries.iter().all(|entry| entry.why == "because" && entry.actor == "jane"));
+        let versions: Vec<i64> = entries.iter().map(|entry| entry.version).collect();
+        assert_eq!(versions, (2..=alert.version).collect::<Vec<_>>(), "none is missing");
+    }
+    let counts = db.alert_counts().await.unwrap();
+    for status in Status::ALL {
+        for severity in [Severity::High, Severity::Critical] {
+            let there = model.iter().filter(|a| (a.status, a.severity) == (status, severity)).count();
+            assert_eq!(counts.sum(&[status], &[severity]), there as i64);
+        }
+    }
+    for _ in 0..QUESTIONS {
+        let filter = questions.new_tree(&mut runner).unwrap().current();
+        compare(&db, &filter, &model).await;
+    }
+}
+
+/// The whole list of a filter, page by page, against the model.
+async fn compare(db: &Db, filter: &AlertFilter, model: &[Alert]) {
+    let mut wanted: Vec<&Alert> = model.iter().filter(|alert| fits(filter, alert)).collect();
+    wanted.sort_by_key(|alert| {
+        let rank = match filter.order {
+            AlertOrder::CreatedAt => 0,
+            AlertOrder::Severity => alert.severity.code(),
+            AlertOrder::Status => alert.status.code(),
+        };
+        (rank, alert.created_at, alert.id)
+    });
+    if filter.descending {
+        wanted.reverse();
+    }
+    let wanted: Vec<AlertId> = wanted.iter().map(|alert| alert.id).collect();
+    let mut found = Vec::new();
+    let mut request = PageRequest::numbered(1, 5);
+    loop {
+        let page = db.alerts(filter, request).await.unwrap();
+        assert_eq!(page.count.number(), wanted.len() as i64, "{filter:?}");
+        found.extend(page.rows.iter().map(|alert| alert.id));
+        match page.next.filter(|_| page.more) {
+            Some(cursor) => request = PageRequest { number: 1, size: 5, cursor: Some(cursor) },
+            None => break,
+        }
+    }
+    assert_eq!(found, wanted, "{filter:?}");
+}
+
+async fn actions_at_once_all_land_or_conflict(db: Db, _: Place) {
+    raised(&db).await;
+    let id = AlertId::new(1);
+    let tasks: Vec<_> = (0..12)
+        .map(|n| {
+            let db = db.clone();
+            let action = match n % 3 {
+                0 => Action::Tag { add: vec![format!("tag{n}")], remove: vec![] },
+                1 => Action::Note,
+                _ => Action::Move(Status::ALL[n % 2], None),
+            };
+            tokio::spawn(async move {
+                match db.act(id, &action, "", None, &by("crowd", 7)).await {
+                    Ok(acted) => i64::from(acted.changed()),
+                    Err(StoreError::Conflict) => 0,
+                    Err(error) => panic!("{error}"),
+                }
+            })
+        })
+        .collect();
+    let mut landed = 0;
+    for task in tasks {
+        landed += task.await.unwrap();
+    }
+    let alert = db.alert(id).await.unwrap().unwrap();
+    let history = db.alert_history(id).await.unwrap();
+    assert_eq!((alert.version, history.len() as i64), (landed + 1, landed));
+    let tagged = history.iter().filter(|entry| entry.action == "tags").count();
+    assert_eq!(alert.tags.len(), tagged, "no tag got lost");
+}
+
+async fn notes_and_tags_have_their_limits(db: Db, _: Place) {
+    raised(&db).await;
+    let id = AlertId::new(1);
+    let add = (0..=MAX_TAGS).map(|n| format!("t{n}")).collect();
+    let many = Action::Tag { add, remove: vec![] };
+    let refused = db.act(id, &many, "", None, &by("jane", 1)).await;
+    assert!(matches!(refused, Err(StoreError::NotNow(NotNow::TooManyTags))));
+    for n in 0..3 {
+        db.act(id, &Action::Note, &format!("note {n} 日本語\n"), None, &by("jane", n)).await.unwrap();
+    }
+    let history = db.alert_history(id).await.unwrap();
+    let notes: Vec<&str> = history.iter().map(|entry| entry.why.as_str()).collect();
+    assert_eq!(
+        notes,
+        ["note 0 日本語\n", "note 1 日本語\n", "note 2 日本語\n"],
+        "the same act is another note"
+    );
+    db.act(id, &Action::Move(Status::Resolved, Some(Verdict::Benign)), "", None, &by("jane", 5))
+        .await
+        .unwrap();
+    for action in [Action::Acknowledge, Action::Unacknowledge] {
+        let refused = db.act(id, &action, "", None, &by("jane", 6)).await;
+        assert!(matches!(refused, Err(StoreError::NotNow(NotNow::Resolved))));
+    }
+}
