@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::talk::say;
-use crate::tools::Tools;
+use crate::tools::{Tools, trust_the_system};
 use crate::{cargo, run, target};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
@@ -20,12 +20,11 @@ fn programs(python: &Path) -> Result<PathBuf> {
     }
     say(&format!("installing {}", PACKAGES.join(" and ")));
     let made = Command::new(python).args(["-m", "venv"]).arg(&folder).stdout(Stdio::null()).status();
-    let installed = made.is_ok_and(|made| made.success())
-        && Command::new(programs.join("pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check"])
-            .args(PACKAGES)
-            .status()
-            .is_ok_and(|installed| installed.success());
+    let mut install = Command::new(programs.join("pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
+    trust_the_system(&mut install, "PIP_CERT");
+    let installed =
+        made.is_ok_and(|made| made.success()) && install.status().is_ok_and(|installed| installed.success());
     match installed {
         true => Ok(programs),
         false => bail!("the soak needs {}; run: pip install {}", PACKAGES.join(" and "), PACKAGES.join(" ")),

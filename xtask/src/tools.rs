@@ -55,6 +55,15 @@ pub(crate) fn find_or_install() -> Result<Tools> {
     Ok(Tools { postgres, chromium, chromedriver, node, openid_provider })
 }
 
+/// Lets a program that brings a list of authorities of its own trust those of the system, too.
+pub(crate) fn trust_the_system(command: &mut Command, variable: &str) {
+    let bundles = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+    let found = bundles.into_iter().find(|bundle| Path::new(bundle).is_file());
+    if let (None, Some(bundle)) = (std::env::var_os(variable), found) {
+        command.env(variable, bundle);
+    }
+}
+
 /// A provider of OpenID Connect, in a folder of its own.
 fn openid_provider(npm: &Path) -> Result<PathBuf> {
     let folder = target().join("tools").join(OPENID_PROVIDER.replace('@', "-"));
@@ -64,7 +73,10 @@ fn openid_provider(npm: &Path) -> Result<PathBuf> {
     say(&format!("installing {OPENID_PROVIDER}"));
     std::fs::create_dir_all(&folder)?;
     let mut command = Command::new(npm);
-    command.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--prefix"]);
+    // A registry that doesn't answer is said soon, rather than asked for minutes.
+    command.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]);
+    command.args(["--fetch-retries=1", "--fetch-timeout=60000", "--prefix"]);
+    trust_the_system(&mut command, "NODE_EXTRA_CA_CERTS");
     let installed =
         command.arg(&folder).arg(OPENID_PROVIDER).current_dir(&folder).stdout(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {
