@@ -62,6 +62,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
     let state = AppState::new(db.clone(), intake, indexing.clone(), settings, &metrics);
     let mut background = vec![
         tokio::spawn(state.clone().watch_access()),
+        tokio::spawn(state.clone().carry_on_jobs()),
         tokio::spawn(upkeep(db.clone())),
         tokio::spawn(indexing.run(db.clone(), metrics.clone())),
     ];

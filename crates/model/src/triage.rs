@@ -117,6 +117,39 @@ pub enum Action {
     Title(Option<String>),
     /// Says something about it.
     Note,
+    /// Makes it what it was: takes back what was done with many at once.
+    Restore(Box<Stand>),
+}
+
+/// How an alert stands, as far as people decide it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Where.
+    pub status: Status,
+    /// What it turned out to be.
+    pub verdict: Option<Verdict>,
+    /// Whose it is.
+    pub assignee: Option<Assignee>,
+    /// Until when it is put off.
+    pub snoozed_until: Option<Timestamp>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What it is called.
+    pub title: Option<String>,
+}
+
+impl Stand {
+    /// How an alert stands.
+    pub fn of(alert: &Alert) -> Self {
+        Self {
+            status: alert.status,
+            verdict: alert.verdict,
+            assignee: alert.assignee.clone(),
+            snoozed_until: alert.snoozed_until,
+            tags: alert.tags.clone(),
+            title: alert.title.clone(),
+        }
+    }
 }
 
 /// What came of an action.
@@ -179,6 +212,12 @@ impl Action {
                 let said = |title: &Option<String>| title.clone().unwrap_or_default();
                 let (from, to) = (said(&alert.title), said(title));
                 Step { action: "title", from, to, alert: Alert { title: title.clone(), ..alert.clone() } }
+            }
+            Self::Restore(stand) => {
+                let Stand { status, verdict, assignee, snoozed_until, tags, title } = (**stand).clone();
+                let after = Alert { status, verdict, assignee, snoozed_until, tags, title, ..alert.clone() };
+                let (from, to) = (alert.status.to_string(), status.to_string());
+                Step { action: "undo", from, to, alert: after }
             }
             Self::Note => {
                 Step { action: "note", from: String::new(), to: String::new(), alert: alert.clone() }

@@ -68,7 +68,12 @@ impl Db {
                 return Ok(acted);
             }
             let names = self.names_of(&acted.before).await?;
-            match self.write(Arc::new(acted.batch(&names, why, by))).await {
+            let mut batch = Batch::new();
+            let mut tally = Tally::default();
+            acted.write(&mut batch, &mut tally, &names, why, by);
+            tally.write(&mut batch, PEOPLE);
+            acted.audit(&mut batch, by);
+            match self.write(Arc::new(batch)).await {
                 Ok(()) => return Ok(acted),
                 Err(StoreError::Conflict) if version.is_none() => {}
                 Err(error) => return Err(error),
@@ -107,15 +112,21 @@ fn entry(row: &Row) -> Result<HistoryEntry, StoreError> {
 }
 
 impl Acted {
-    fn batch(&self, names: &[String; 2], why: &str, by: &AuditEntry) -> Batch {
+    /// Adds what changes to a batch, and to the counts that are written with it.
+    pub(crate) fn write(
+        &self,
+        batch: &mut Batch,
+        tally: &mut Tally,
+        names: &[String; 2],
+        why: &str,
+        by: &AuditEntry,
+    ) {
         let (before, after) = (&self.before, &self.step.alert);
-        let id = before.id.get();
-        let mut batch = Batch::new();
-        self.change(&mut batch);
+        self.change(batch);
         batch.one(
             REMEMBER,
             vec![
-                id.into(),
+                before.id.get().into(),
                 after.version.into(),
                 by.at.micros().into(),
                 by.actor.to_string().into(),
@@ -124,26 +135,31 @@ impl Acted {
                 self.step.action.into(),
                 self.step.from.as_str().into(),
                 self.step.to.as_str().into(),
-                after.verdict.filter(|_| self.step.action == "status").map(Verdict::code).into(),
+                after
+                    .verdict
+                    .filter(|_| matches!(self.step.action, "status" | "undo"))
+                    .map(Verdict::code)
+                    .into(),
                 Some(why).filter(|why| !why.is_empty()).into(),
             ],
         );
-        self.tags(&mut batch);
+        self.tags(batch);
         if before.status != after.status {
-            let mut tally = Tally::default();
             let names = [names[0].as_str(), names[1].as_str()];
             tally.alert(before.created_at, (before.status, before.severity), names, -1);
             tally.alert(before.created_at, (after.status, after.severity), names, 1);
             tally.reaction(before, after.status, by.at);
-            tally.write(&mut batch, PEOPLE);
         }
+    }
+
+    /// Adds its row in the audit log, which belongs at the end of a batch.
+    pub(crate) fn audit(&self, batch: &mut Batch, by: &AuditEntry) {
         let (action, from, to) = (self.step.action, &self.step.from, &self.step.to);
         let detail = match action {
             "note" => String::new(),
             _ => format!("{from} to {to}"),
         };
-        batch.audit(by, &format!("alert.{action}"), format!("alert:{id}"), detail);
-        batch
+        batch.audit(by, &format!("alert.{action}"), format!("alert:{}", self.before.id), detail);
     }
 
     fn change(&self, batch: &mut Batch) {

@@ -213,7 +213,7 @@ fn operation(entry: &Entry) -> OperationBuilder {
         .tag(said.tag)
         .summary(Some(said.summary))
         .description((!about.is_empty()).then_some(about));
-    for (name, schema) in [("id", whole_number()), ("session", text().into())] {
+    for (name, schema) in [("id", whole_number()), ("session", text().into()), ("job", text().into())] {
         if entry.path.contains(&format!("{{{name}}}")) {
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
             operation = operation.parameter(parameter.required(Required::True).schema(Some(schema)));

@@ -82,6 +82,11 @@ impl AppState {
         !wanted || self.indexing.caught_up(SEARCH_PATIENCE).await
     }
 
+    /// Goes on with what was begun with many alerts by servers that ended. Runs until it is dropped.
+    pub async fn carry_on_jobs(self) {
+        crate::api::jobs::carry_on(&self).await;
+    }
+
     /// Keeps what is remembered about users and keys current with changes made elsewhere: on another node or at
     /// the command line. Runs until it is dropped.
     pub async fn watch_access(self) {

@@ -11,8 +11,12 @@ on_both_engines!(every_route_as_every_role, a_change_of_access_acts_at_once, oth
 /// Bodies that change nothing when they are let through: what they lack or name is refused with 400 or 404.
 fn probe(client: &Client<'_>, route: &RouteInfo) -> u16 {
     // An id that nothing has.
-    let path =
-        route.path.replace("{id}", "4503599627370000").replace("{name}", "none").replace("{session}", "none");
+    let path = route
+        .path
+        .replace("{id}", "4503599627370000")
+        .replace("{name}", "none")
+        .replace("{session}", "none")
+        .replace("{job}", "none");
     let body: &[u8] = match route.method.as_str() {
         "POST" | "PUT" | "PATCH" => br#"{"status":"nope","severity":"nope","username":"","name":""}"#,
         _ => b"",

@@ -12,6 +12,7 @@ mod console;
 mod contract;
 mod documentation;
 mod durability;
+mod jobs;
 mod ledger;
 mod login;
 mod net;

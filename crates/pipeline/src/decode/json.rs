@@ -80,7 +80,7 @@ impl<'de> de::Deserialize<'de> for Value<'de> {
 }
 
 /// Texts in a list that a field takes; a longer one is none that anybody wants.
-const MAX_TEXTS: usize = 1_000;
+const MAX_TEXTS: usize = 10_000;
 
 struct ValueVisitor;
 

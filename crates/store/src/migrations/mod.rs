@@ -19,6 +19,7 @@ const STEPS: &[Step] = &[
     Step { number: 2, name: "speed", text: include_str!("0002_speed.sql") },
     Step { number: 3, name: "identity", text: include_str!("0003_identity.sql") },
     Step { number: 4, name: "triage", text: include_str!("0004_triage.sql") },
+    Step { number: 5, name: "jobs", text: include_str!("0005_jobs.sql") },
 ];
 
 /// The newest step this binary knows.

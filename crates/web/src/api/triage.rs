@@ -192,7 +192,7 @@ pub(crate) fn verdict(state: &AppState, fields: &Fields<'_>, to: Status) -> Resu
     }
 }
 
-fn why(fields: &Fields<'_>) -> Result<String, Invalid> {
+pub(crate) fn why(fields: &Fields<'_>) -> Result<String, Invalid> {
     check_note(&fields.get("why")).map_err(|message| Invalid::field("why", message))
 }
 
@@ -252,6 +252,25 @@ pub(crate) async fn person(state: &AppState, name: &str, caller: &Caller) -> Res
     Ok(found.map(|found| found.user).ok_or_else(nobody)?)
 }
 
+/// Whom a body gives an alert to.
+pub(crate) async fn assignee(
+    state: &AppState,
+    given: &Given<'_>,
+    caller: &Caller,
+) -> Result<Option<Assignee>, ApiError> {
+    let name = match given {
+        Given::Missing | Given::Null => "",
+        given => given.required().map_err(|message| Invalid::field("assignee", message))?.trim(),
+    };
+    match name {
+        "" => Ok(None),
+        name => match person(state, name, caller).await? {
+            User { id, username: name, active: true, .. } => Ok(Some(Assignee { id, name })),
+            _ => Err(Invalid::field("assignee", "This user is deactivated.").into()),
+        },
+    }
+}
+
 async fn assign(
     AlertChanger(caller): AlertChanger,
     State(state): State<AppState>,
@@ -260,22 +279,11 @@ async fn assign(
     input: Input,
 ) -> Result<Response, ApiError> {
     let fields = input.fields()?;
-    let given = fields.get("assignee");
-    let name = match &given {
-        Given::Missing | Given::Null => "",
-        given => given.required().map_err(|message| Invalid::field("assignee", message))?.trim(),
-    };
-    let to = match name {
-        "" => None,
-        name => match person(&state, name, &caller).await? {
-            User { id, username: name, active: true, .. } => Some(Assignee { id, name }),
-            _ => return Err(Invalid::field("assignee", "This user is deactivated.").into()),
-        },
-    };
+    let to = assignee(&state, &fields.get("assignee"), &caller).await?;
     done(&state, id, Action::Assign(to), &headers, &fields, &caller).await
 }
 
-fn until(given: &Given<'_>, now: Timestamp) -> Result<Option<Timestamp>, String> {
+pub(crate) fn until(given: &Given<'_>, now: Timestamp) -> Result<Option<Timestamp>, String> {
     let text = match given {
         Given::Missing | Given::Null => "",
         given => given.required()?.trim(),

@@ -208,10 +208,13 @@ fn take_at(state: &AppState, bucket: throttle::Caller, rate: Option<Rate>) -> Re
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// No address: what doesn't come over a socket.
+pub(crate) const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// From where a request comes.
 pub(crate) fn peer(parts: &Parts) -> IpAddr {
     // Only a router that isn't behind a socket has no peer; all such callers share one bucket.
-    parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+    parts.extensions.get::<Peer>().map_or(NOWHERE, |peer| peer.0)
 }
 
 /// What the client says it is, to recognise a session by; cut, and without what could hide something.

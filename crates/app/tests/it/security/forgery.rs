@@ -202,7 +202,7 @@ fn protected() -> Vec<(String, String)> {
     });
     routes
         .map(|route| {
-            let path = route.path.replace("{id}", "1").replace("{session}", "none");
+            let path = route.path.replace("{id}", "1").replace("{session}", "none").replace("{job}", "none");
             (route.method.to_string(), path)
         })
         .collect()

@@ -1,0 +1,427 @@
+//! One thing done with many alerts: in pieces, each one transaction, with what came of each alert, so that it can be
+//! gone on with and taken back.
+
+use crate::alerts::{PEOPLE, WITH_ALERT, alert_columns, alert_of};
+use crate::audit::AuditEntry;
+use crate::clauses::Clauses;
+use crate::db::{Batch, Row, Table, Value};
+use crate::rollups::Tally;
+use crate::triage::Acted;
+use crate::{Db, StoreError};
+use std::collections::HashMap;
+use std::sync::Arc;
+use watchpost_model::page::{Count, Page, PageRequest};
+use watchpost_model::triage::{Action, Assignee, Stand, Verdict};
+use watchpost_model::{Alert, AlertId, Severity, Status, Timestamp, UserId};
+
+/// Alerts in one transaction: writers of events wait for it on SQLite.
+const AT_ONCE: i64 = 500;
+/// How often a piece is tried again when somebody changes one of its alerts meanwhile.
+const TRIES: usize = 8;
+/// How long what was done with many can be taken back.
+pub const UNDO_SECONDS: i64 = 10 * 60;
+/// How long jobs are remembered.
+const KEPT_SECONDS: i64 = 7 * 86_400;
+/// Jobs forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: i64 = 20;
+
+static JOB_ALERTS: Table =
+    Table { name: "job_alerts", columns: &[("job", true), ("alert_id", false)], on_conflict: "" };
+
+const BEGIN: &str =
+    "INSERT INTO jobs (id, user_id, actor, action, request, total, done, changed, created_at, worked_at, undoes)
+     VALUES (?1, ?2, ?3, ?4, ?8, ?5, 0, 0, ?6, ?6, ?7)";
+macro_rules! select_jobs {
+    ($rest:literal) => {
+        concat!("SELECT id, user_id, actor, action, total, done, changed, created_at, worked_at, finished_at, undoes, undone_by, request FROM jobs ", $rest)
+    };
+}
+
+const READ: &str = select_jobs!("WHERE id = ?1");
+const ABANDONED: &str =
+    select_jobs!("WHERE finished_at IS NULL AND worked_at < ?1 ORDER BY created_at LIMIT 10");
+const CLAIM: &str = "UPDATE jobs SET worked_at = ?3 WHERE id = ?1 AND worked_at = ?2 AND finished_at IS NULL";
+const WAITING: &str =
+    "SELECT alert_id FROM job_alerts WHERE job = ?1 AND outcome IS NULL ORDER BY alert_id LIMIT ?2";
+const REMEMBER: &str = "UPDATE job_alerts SET outcome = ?3, version = ?4, status = ?5, verdict = ?6, assignee_id = ?7, assignee = ?8, snoozed_until = ?9, tags = ?10, title = ?11
+     WHERE job = ?1 AND alert_id = ?2 AND outcome IS NULL";
+const ADVANCE: &str =
+    "UPDATE jobs SET done = done + ?2, changed = changed + ?3, worked_at = ?4 WHERE id = ?1";
+const FINISH: &str =
+    "UPDATE jobs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL AND done = total";
+const UNDO: &str = "UPDATE jobs SET undone_by = ?2 WHERE id = ?1 AND undone_by IS NULL AND undoes IS NULL AND finished_at > ?3";
+const CHANGED: &str = "SELECT alert_id FROM job_alerts WHERE job = ?1 AND outcome = 1 ORDER BY alert_id";
+const RESULTS: &str = "SELECT alert_id, outcome FROM job_alerts WHERE job = ?3 AND outcome IS NOT NULL ORDER BY alert_id LIMIT ?1 OFFSET ?2";
+const OLD: &str = "SELECT id FROM jobs WHERE created_at < ?1 ORDER BY created_at LIMIT ?2";
+const FORGET_ALERTS: &str = "DELETE FROM job_alerts WHERE job = ?1";
+const FORGET: &str = "DELETE FROM jobs WHERE id = ?1";
+
+/// What came of one alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was changed.
+    Changed = 1,
+    /// It was so already.
+    Same = 2,
+    /// It can't be done as the alert stands.
+    NotNow = 3,
+    /// Somebody else changed it since, so it isn't taken back.
+    MovedOn = 4,
+    /// There is no such alert.
+    Missing = 5,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [Self::Changed, Self::Same, Self::NotNow, Self::MovedOn, Self::Missing];
+
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Same => "same",
+            Self::NotNow => "not_now",
+            Self::MovedOn => "moved_on",
+            Self::Missing => "missing",
+        }
+    }
+
+    fn from_code(code: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| *outcome as i64 == code)
+    }
+}
+
+/// What came of an alert of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobResult {
+    /// The alert.
+    pub alert: AlertId,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// A job to begin.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// What it is called; nothing secret.
+    pub id: String,
+    /// Whose it is.
+    pub user: Option<UserId>,
+    /// What is done, in words.
+    pub action: String,
+    /// The request that asked for it.
+    pub request: String,
+    /// With which alerts.
+    pub alerts: Vec<AlertId>,
+}
+
+/// How far something is that is done with many alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What it is called.
+    pub id: String,
+    /// Whose it is.
+    pub user: Option<UserId>,
+    /// Who began it, as they were called then.
+    pub actor: String,
+    /// What is done, in words.
+    pub action: String,
+    /// How many alerts.
+    pub total: i64,
+    /// How many are done with.
+    pub done: i64,
+    /// How many of those were changed.
+    pub changed: i64,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When somebody last worked at it.
+    pub worked_at: Timestamp,
+    /// When it was done.
+    pub finished_at: Option<Timestamp>,
+    /// The job it takes back.
+    pub undoes: Option<String>,
+    /// The job that takes it back.
+    pub undone_by: Option<String>,
+    /// The request that asked for it.
+    pub request: String,
+}
+
+impl Job {
+    /// Until when it can be taken back; nothing when it can't.
+    pub fn undo_until(&self) -> Option<Timestamp> {
+        let ended = self.finished_at.filter(|_| self.undoes.is_none() && self.undone_by.is_none());
+        ended.filter(|_| self.changed > 0).map(|ended| ended.plus_seconds(UNDO_SECONDS))
+    }
+}
+
+fn job(row: &Row) -> Result<Job, StoreError> {
+    Ok(Job {
+        id: row.text(0)?,
+        user: row.opt_int(1)?.map(UserId::new),
+        actor: row.text(2)?,
+        action: row.text(3)?,
+        total: row.int(4)?,
+        done: row.int(5)?,
+        changed: row.int(6)?,
+        created_at: Timestamp::from_micros(row.int(7)?),
+        worked_at: Timestamp::from_micros(row.int(8)?),
+        finished_at: row.opt_int(9)?.map(Timestamp::from_micros),
+        undoes: row.opt_text(10)?,
+        undone_by: row.opt_text(11)?,
+        request: row.text(12)?,
+    })
+}
+
+/// What is to be done with an alert: the same with all, or for each what it was.
+pub enum Doing<'a> {
+    /// The same.
+    With(&'a Action),
+    /// What a job did is taken back.
+    Undoing(&'a str),
+}
+
+impl Db {
+    /// Begins a job.
+    pub async fn begin_job(&self, new: &NewJob, by: &AuditEntry) -> Result<(), StoreError> {
+        let batch = begin(new, None, by);
+        self.write(Arc::new(batch)).await
+    }
+
+    /// Begins to take a job back; the new job. [`StoreError::Conflict`] when it is too late, or somebody has.
+    pub async fn begin_undo(&self, undone: &Job, id: &str, by: &AuditEntry) -> Result<(), StoreError> {
+        let rows = self.read(CHANGED, vec![undone.id.as_str().into()]).await?;
+        let alerts = rows.iter().map(|row| row.int(0).map(AlertId::new)).collect::<Result<_, _>>()?;
+        let action = format!("undo: {}", undone.action);
+        let new = NewJob { id: id.to_owned(), user: undone.user, action, request: String::new(), alerts };
+        let mut batch = begin(&new, Some(&undone.id), by);
+        let since = by.at.plus_seconds(-UNDO_SECONDS);
+        batch.one(UNDO, vec![undone.id.as_str().into(), id.into(), since.micros().into()]);
+        self.write(Arc::new(batch)).await
+    }
+
+    /// A job.
+    pub async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        self.read_one(READ, vec![id.into()]).await?.map(|row| job(&row)).transpose()
+    }
+
+    /// Jobs that aren't done, and that nobody has worked at since.
+    pub async fn abandoned_jobs(&self, since: Timestamp) -> Result<Vec<Job>, StoreError> {
+        self.read(ABANDONED, vec![since.micros().into()]).await?.iter().map(job).collect()
+    }
+
+    /// Takes a job over from whoever worked at it last; whether nobody was quicker.
+    pub async fn claim_job(&self, known: &Job, now: Timestamp) -> Result<bool, StoreError> {
+        let mut batch = Batch::new();
+        let (seen, now) = (known.worked_at.micros(), now.micros());
+        batch.one(CLAIM, vec![known.id.as_str().into(), seen.into(), now.into()]);
+        match self.write(Arc::new(batch)).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What came of the alerts of a job so far.
+    pub async fn job_results(
+        &self,
+        known: &Job,
+        request: PageRequest,
+    ) -> Result<Page<JobResult>, StoreError> {
+        let params =
+            vec![(i64::from(request.size) + 1).into(), request.offset().into(), known.id.as_str().into()];
+        let read = |row: &Row| {
+            Ok(JobResult { alert: AlertId::new(row.int(0)?), outcome: row.code(1, Outcome::from_code)? })
+        };
+        self.page_of(RESULTS, params, Count::Exact(known.done), request, read).await
+    }
+
+    /// Does the next piece of a job; whether that was the last.
+    pub async fn work_at_job(
+        &self,
+        id: &str,
+        doing: &Doing<'_>,
+        why: &str,
+        by: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        let rows = self.read(WAITING, vec![id.into(), AT_ONCE.into()]).await?;
+        let ids: Vec<i64> = rows.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
+        if ids.is_empty() {
+            let mut batch = Batch::new();
+            batch.any(FINISH, vec![id.into(), by.at.micros().into()]);
+            self.write(Arc::new(batch)).await?;
+            return Ok(true);
+        }
+        let mut size = ids.len();
+        for _ in 0..TRIES {
+            let piece = self.piece_of_job(id, &ids[..size], doing, why, by).await?;
+            match self.write(Arc::new(piece)).await {
+                Ok(()) => return Ok(false),
+                // Somebody changed one of them: the fewer, the less likely.
+                Err(StoreError::Conflict) => size = (size / 4).max(1),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn piece_of_job(
+        &self,
+        id: &str,
+        ids: &[i64],
+        doing: &Doing<'_>,
+        why: &str,
+        by: &AuditEntry,
+    ) -> Result<Batch, StoreError> {
+        let who = by.actor.to_string();
+        let mut alerts = self.alerts_by_id(ids).await?;
+        let stands = match doing {
+            Doing::With(_) => HashMap::new(),
+            Doing::Undoing(job) => self.stands(job, ids).await?,
+        };
+        let (mut batch, mut tally) = (Batch::new(), Tally::default());
+        let (mut acted, mut names) = (Vec::new(), HashMap::new());
+        for alert_id in ids {
+            let Some(before) = alerts.remove(alert_id) else {
+                remember(&mut batch, id, *alert_id, Outcome::Missing, None);
+                continue;
+            };
+            let step = match (doing, stands.get(alert_id)) {
+                (Doing::With(action), _) => action.apply(&before, &who, by.at),
+                (Doing::Undoing(_), Some((version, stand))) if *version == before.version => {
+                    Action::Restore(Box::new(stand.clone())).apply(&before, &who, by.at)
+                }
+                (Doing::Undoing(_), _) => {
+                    remember(&mut batch, id, *alert_id, Outcome::MovedOn, None);
+                    continue;
+                }
+            };
+            let Ok(step) = step else {
+                remember(&mut batch, id, *alert_id, Outcome::NotNow, None);
+                continue;
+            };
+            let one = Acted { before, step };
+            if !one.changed() {
+                remember(&mut batch, id, *alert_id, Outcome::Same, None);
+                continue;
+            }
+            let names = self.names_cached(&one.before, &mut names).await?;
+            one.write(&mut batch, &mut tally, &names, why, by);
+            remember(&mut batch, id, *alert_id, Outcome::Changed, Some(&one));
+            acted.push(one);
+        }
+        let (done, changed) = (ids.len() as i64, acted.len() as i64);
+        batch.one(ADVANCE, vec![id.into(), done.into(), changed.into(), by.at.micros().into()]);
+        tally.write(&mut batch, PEOPLE);
+        acted.iter().for_each(|one| one.audit(&mut batch, by));
+        Ok(batch)
+    }
+
+    async fn alerts_by_id(&self, ids: &[i64]) -> Result<HashMap<i64, Alert>, StoreError> {
+        let mut clauses = Clauses::new(self.engine());
+        clauses.one_of("a.id", ids.iter().copied());
+        let sql = format!("SELECT {} FROM alerts a {WITH_ALERT}{}", alert_columns(), clauses.sql());
+        let rows = self.read(sql, clauses.params).await?;
+        rows.iter().map(|row| alert_of(row).map(|alert| (alert.id.get(), alert))).collect()
+    }
+
+    /// The versions that a job made of alerts, and how they stood before.
+    async fn stands(&self, job: &str, ids: &[i64]) -> Result<HashMap<i64, (i64, Stand)>, StoreError> {
+        let mut clauses = Clauses::new(self.engine());
+        clauses.with("job = {}", job);
+        clauses.one_of("alert_id", ids.iter().copied());
+        let sql = format!(
+            "SELECT alert_id, version, status, verdict, assignee_id, assignee, snoozed_until, tags, title FROM job_alerts{}",
+            clauses.sql()
+        );
+        self.read(sql, clauses.params).await?.iter().map(stand).collect()
+    }
+
+    async fn names_cached(
+        &self,
+        alert: &Alert,
+        known: &mut HashMap<(String, String, Severity), [String; 2]>,
+    ) -> Result<[String; 2], StoreError> {
+        let key = (alert.event.source_name.clone(), alert.event.event_type.clone(), alert.severity);
+        if let Some(names) = known.get(&key) {
+            return Ok(names.clone());
+        }
+        let names = self.names_of(alert).await?;
+        known.insert(key, names.clone());
+        Ok(names)
+    }
+
+    /// Forgets jobs that nobody asks for any more; whether there may be more of them.
+    pub async fn forget_jobs(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let before = now.plus_seconds(-KEPT_SECONDS);
+        let rows = self.read(OLD, vec![before.micros().into(), FORGOTTEN_AT_ONCE.into()]).await?;
+        let mut batch = Batch::new();
+        for row in &rows {
+            let id = row.text(0)?;
+            batch.any(FORGET_ALERTS, vec![id.as_str().into()]);
+            batch.any(FORGET, vec![id.into()]);
+        }
+        self.write(Arc::new(batch)).await?;
+        Ok(rows.len() as i64 == FORGOTTEN_AT_ONCE)
+    }
+}
+
+fn begin(new: &NewJob, undoes: Option<&str>, by: &AuditEntry) -> Batch {
+    let mut batch = Batch::new();
+    let total = new.alerts.len() as i64;
+    batch.one(
+        BEGIN,
+        vec![
+            new.id.as_str().into(),
+            new.user.map(UserId::get).into(),
+            by.actor.to_string().into(),
+            new.action.as_str().into(),
+            total.into(),
+            by.at.micros().into(),
+            undoes.into(),
+            new.request.as_str().into(),
+        ],
+    );
+    let row = |alert: &AlertId| -> [Value; 2] { [new.id.as_str().into(), alert.get().into()] };
+    batch.bulk(&JOB_ALERTS, new.alerts.iter().map(row).collect::<Vec<_>>());
+    batch.audit(by, "alerts.bulk", format!("job:{}", new.id), format!("{} with {total} alerts", new.action));
+    batch
+}
+
+fn stand(row: &Row) -> Result<(i64, (i64, Stand)), StoreError> {
+    let assignee = match (row.opt_int(4)?, row.opt_text(5)?) {
+        (Some(id), Some(name)) => Some(Assignee { id: UserId::new(id), name }),
+        _ => None,
+    };
+    let stand = Stand {
+        status: row.code(2, Status::from_code)?,
+        verdict: row.opt_int(3)?.and_then(Verdict::from_code),
+        assignee,
+        snoozed_until: row.opt_int(6)?.map(Timestamp::from_micros),
+        tags: row.opt_text(7)?.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+        title: row.opt_text(8)?,
+    };
+    Ok((row.int(0)?, (row.int(1)?, stand)))
+}
+
+/// Keeps what came of an alert, and how it stood if it was changed.
+fn remember(batch: &mut Batch, job: &str, alert: i64, outcome: Outcome, acted: Option<&Acted>) {
+    let stood = acted.map(|acted| Stand::of(&acted.before));
+    let stood = stood.as_ref();
+    let assignee = stood.and_then(|stood| stood.assignee.as_ref());
+    let tags = stood.map(|stood| stood.tags.join(" ")).filter(|tags| !tags.is_empty());
+    batch.one(
+        REMEMBER,
+        vec![
+            job.into(),
+            alert.into(),
+            (outcome as i64).into(),
+            acted.map(|acted| acted.step.alert.version).into(),
+            stood.map(|stood| stood.status.code()).into(),
+            stood.and_then(|stood| stood.verdict).map(Verdict::code).into(),
+            assignee.map(|assignee| assignee.id.get()).into(),
+            assignee.map(|assignee| assignee.name.as_str()).into(),
+            stood.and_then(|stood| stood.snoozed_until).map(Timestamp::micros).into(),
+            tags.into(),
+            stood.and_then(|stood| stood.title.as_deref()).into(),
+        ],
+    );
+}

@@ -1,0 +1,439 @@
+//! One thing done with many alerts: counted first, done in pieces with how far it is, and taken back for a while.
+
+use crate::api::page::PageView;
+use crate::api::triage::{verdict, why};
+use crate::auth::guard::{AlertChanger, Caller};
+use crate::auth::secret::random_text;
+use crate::body::{Field, Holds, VERDICTS};
+use crate::error::{ApiError, choose_from};
+use crate::extract::{Input, ListRequest};
+use crate::openapi::Operation;
+use crate::query::{self, Query};
+use crate::routes::Routes;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::time::Duration;
+use utoipa::ToSchema;
+use watchpost_model::page::PageRequest;
+use watchpost_model::text::Given;
+use watchpost_model::triage::{Action, Assignee, check_note, check_tags};
+use watchpost_model::{Actor, AlertId, Invalid, Rank, Role, Status, invalid};
+use watchpost_pipeline::decode::{Fields, Format};
+use watchpost_pipeline::now;
+use watchpost_store::{AuditEntry, Doing, Job, JobResult, NewJob, StoreError};
+
+/// Alerts in one job: more than that is a filter that says too little.
+const MAX_ALERTS: u32 = 10_000;
+/// A job that nobody has worked at for so long was left by a server that ended.
+const ABANDONED_SECONDS: i64 = 10;
+/// How often to look for those.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a piece is tried again when others keep changing its alerts.
+const TRIES: usize = 20;
+
+const ACTIONS: &[&str] = &["ack", "unack", "resolve", "reopen", "assign", "snooze", "tags", "notes"];
+const BODY: &[Field] = &[
+    Field::required("action", Holds::OneOf(ACTIONS), "What to do, as by the path of that name.", "resolve"),
+    Field::optional("ids", Holds::Texts, "With these alerts, by their numbers.", r#"["17", "18"]"#),
+    Field::optional(
+        "filter",
+        Holds::Text,
+        "With all that this list has: the query of its address. Either this or `ids`.",
+        "status=OPEN&source_name=edge-firewall-1",
+    ),
+    Field::optional("dry_run", Holds::Flag, "Only count them.", "false"),
+    Field::optional("verdict", Holds::OneOf(VERDICTS), "For `resolve`.", "FALSE_POSITIVE"),
+    Field::optional("assignee", Holds::Text, "For `assign`.", "me"),
+    Field::optional("until", Holds::Text, "For `snooze`.", "+4h"),
+    Field::optional("add", Holds::Texts, "For `tags`.", r#"["vpn"]"#),
+    Field::optional("remove", Holds::Texts, "For `tags`.", r#"["triage"]"#),
+    Field::optional("text", Holds::Text, "For `notes`.", "One of many."),
+    Field::optional("why", Holds::Text, "Why; kept in the history of each.", "A test of the scanner"),
+];
+
+pub(crate) fn routes(routes: &mut Routes) {
+    routes.add(
+        &["/api/v1/alerts/bulk"],
+        Operation::post("changeManyAlerts", "Alerts", "Do something with many alerts")
+            .about(
+                "With `dry_run` the answer is how many they are. Otherwise it is a job, which goes on by itself: ask for it to \
+                 see how far it is. At most 10,000 alerts.",
+            )
+            .body(BODY)
+            .answers::<CountView>(200, "How many there are (`dry_run`)")
+            .answers::<JobView>(202, "The job that was begun"),
+        begin,
+    );
+    routes.add(
+        &["/api/v1/alerts/bulk/{job}"],
+        Operation::get("readJob", "Alerts", "How far a job is").answers::<JobView>(200, "The job"),
+        read,
+    );
+    routes.add(
+        &["/api/v1/alerts/bulk/{job}/results"],
+        Operation::get("listJobResults", "Alerts", "What came of each alert of a job")
+            .query(query::PAGES)
+            .lists::<ResultView>("A page of results"),
+        results,
+    );
+    routes.add(
+        &["/api/v1/alerts/bulk/{job}/undo"],
+        Operation::post("undoJob", "Alerts", "Take back what a job did")
+            .about("For ten minutes after it ended, by whoever began it or an Admin. Alerts that were changed since stay as they are.")
+            .answers::<JobView>(202, "The job that takes it back")
+            .says(409, "It is too late, or was taken back already"),
+        undo,
+    );
+}
+
+/// How many alerts there are.
+#[derive(Serialize, ToSchema)]
+struct CountView {
+    count: i64,
+}
+
+/// How far something is that is done with many alerts.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct JobView {
+    pub(crate) id: String,
+    /// What is done.
+    action: String,
+    /// Who began it.
+    actor: String,
+    /// `running` or `done`.
+    state: &'static str,
+    /// How many alerts.
+    total: i64,
+    /// How many are done with.
+    done: i64,
+    /// How many of those were changed.
+    changed: i64,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    finished_at: Option<String>,
+    /// Until when it can be taken back.
+    #[schema(format = DateTime)]
+    undo_until: Option<String>,
+    /// The job that it takes back.
+    undoes: Option<String>,
+    /// The job that takes it back.
+    undone_by: Option<String>,
+}
+
+/// What came of an alert.
+#[derive(Serialize, ToSchema)]
+struct ResultView {
+    alert: i64,
+    /// `changed`, `same`, `not_now`, `moved_on` or `missing`.
+    outcome: &'static str,
+}
+
+impl JobView {
+    fn new(job: Job) -> Self {
+        Self {
+            state: if job.finished_at.is_some() { "done" } else { "running" },
+            undo_until: job.undo_until().filter(|until| *until > now()).map(|until| until.to_string()),
+            id: job.id,
+            action: job.action,
+            actor: job.actor,
+            total: job.total,
+            done: job.done,
+            changed: job.changed,
+            created_at: job.created_at.to_string(),
+            finished_at: job.finished_at.map(|at| at.to_string()),
+            undoes: job.undoes,
+            undone_by: job.undone_by,
+        }
+    }
+}
+
+/// The action that a body names.
+async fn action(
+    state: &AppState,
+    fields: &Fields<'_>,
+    caller: &Caller,
+) -> Result<(Action, String), ApiError> {
+    let named = fields.get("action");
+    let name =
+        named.required().map_err(|message| Invalid::field("action", message))?.trim().to_ascii_lowercase();
+    let given = |name: &str| fields.get(name);
+    let action = match name.as_str() {
+        "ack" => Action::Acknowledge,
+        "unack" => Action::Unacknowledge,
+        "reopen" => Action::Reopen,
+        "resolve" => Action::Move(Status::Resolved, verdict(state, fields, Status::Resolved)?),
+        "assign" => Action::Assign(assignee(state, &given("assignee"), caller).await?),
+        "snooze" => {
+            let until = crate::api::triage::until(&given("until"), now());
+            Action::Snooze(until.map_err(|message| Invalid::field("until", message))?)
+        }
+        "tags" => {
+            let mut wrong = Invalid::new();
+            let add = wrong.take("add", check_tags(&given("add")));
+            let remove = wrong.take("remove", check_tags(&given("remove")));
+            wrong.into_result()?;
+            Action::Tag { add: add.unwrap_or_default(), remove: remove.unwrap_or_default() }
+        }
+        "notes" => Action::Note,
+        other => return Err(Invalid::field("action", choose_from(other, ACTIONS)).into()),
+    };
+    Ok((action, name))
+}
+
+async fn assignee(
+    state: &AppState,
+    given: &Given<'_>,
+    caller: &Caller,
+) -> Result<Option<Assignee>, ApiError> {
+    crate::api::triage::assignee(state, given, caller).await
+}
+
+/// The text that goes into each history: why, or the note.
+fn said(fields: &Fields<'_>, action: &Action) -> Result<String, Invalid> {
+    if *action != Action::Note {
+        return why(fields);
+    }
+    let text = check_note(&fields.get("text")).and_then(|text| match text.is_empty() {
+        true => Err(invalid::REQUIRED.to_owned()),
+        false => Ok(text),
+    });
+    text.map_err(|message| Invalid::field("text", message))
+}
+
+/// The alerts that a body means.
+async fn alerts(state: &AppState, fields: &Fields<'_>, caller: &Caller) -> Result<Vec<AlertId>, ApiError> {
+    let too_many = |field| Invalid::field(field, format!("At most {MAX_ALERTS} alerts are expected."));
+    match (fields.get("ids"), fields.get("filter")) {
+        (Given::Missing | Given::Null, Given::Missing | Given::Null) => {
+            Err(Invalid::field("ids", "Either `ids` or `filter` is required.").into())
+        }
+        (Given::Missing | Given::Null, filter) => {
+            let text = filter.required().map_err(|message| Invalid::field("filter", message))?;
+            let query = Query::parse(text.trim_start_matches('?'))?;
+            let (mut filter, _) = query.alerts()?;
+            query.whose(&mut filter, state, caller).await?;
+            state.is_searchable(filter.is_indexed()).await;
+            let page = state.db.alerts(&filter, PageRequest::numbered(1, MAX_ALERTS)).await?;
+            match page.more {
+                true => Err(too_many("filter").into()),
+                false => Ok(page.rows.into_iter().map(|alert| alert.id).collect()),
+            }
+        }
+        (ids, Given::Missing | Given::Null) => {
+            let texts: Vec<String> = match &ids {
+                Given::List(texts) => texts.iter().map(|text| text.to_string()).collect(),
+                ids => {
+                    let text = ids.required().map_err(|message| Invalid::field("ids", message))?;
+                    text.split([',', ' ']).filter(|id| !id.is_empty()).map(str::to_owned).collect()
+                }
+            };
+            let wrong = || Invalid::field("ids", "Numbers of alerts are expected.");
+            let mut ids = Vec::new();
+            for text in texts {
+                ids.push(text.trim().parse::<AlertId>().map_err(|_| wrong())?);
+            }
+            ids.sort_unstable();
+            ids.dedup();
+            if ids.is_empty() {
+                return Err(wrong().into());
+            }
+            if ids.len() > MAX_ALERTS as usize {
+                return Err(too_many("ids").into());
+            }
+            Ok(ids)
+        }
+        _ => Err(Invalid::field("filter", "Either `ids` or `filter` is expected, not both.").into()),
+    }
+}
+
+async fn begin(
+    AlertChanger(caller): AlertChanger,
+    State(state): State<AppState>,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let fields = input.fields()?;
+    let (action, name) = action(&state, &fields, &caller).await?;
+    let said = said(&fields, &action)?;
+    let dry_run = fields.get("dry_run").flag().map_err(|message| Invalid::field("dry_run", message))?;
+    let alerts = alerts(&state, &fields, &caller).await?;
+    if dry_run == Some(true) {
+        return Ok(Json(CountView { count: alerts.len() as i64 }).into_response());
+    }
+    let new = NewJob {
+        id: random_text(16),
+        user: caller.user().ok(),
+        action: name,
+        request: request(&fields),
+        alerts,
+    };
+    state.db.begin_job(&new, &caller.entry()).await?;
+    let job = state.db.job(&new.id).await?.ok_or(ApiError::NotFound)?;
+    let running = Running { job: job.clone(), action: Some(action), said, entry: caller.entry() };
+    tokio::spawn(running.run(state));
+    Ok(begun(job))
+}
+
+fn begun(job: Job) -> Response {
+    let place = [(header::LOCATION, format!("/api/v1/alerts/bulk/{}", job.id))];
+    (StatusCode::ACCEPTED, place, Json(JobView::new(job))).into_response()
+}
+
+/// The fields that say what to do, as JSON, for whoever goes on with the job.
+fn request(fields: &Fields<'_>) -> String {
+    let names = ["action", "verdict", "assignee", "until", "add", "remove", "text", "why"];
+    let value = |given: Given<'_>| match given {
+        Given::Text(text) => Some(serde_json::Value::from(text.into_owned())),
+        Given::List(texts) => Some(texts.into_iter().map(|text| text.into_owned()).collect()),
+        _ => None,
+    };
+    let kept = names.iter().filter_map(|name| Some(((*name).to_owned(), value(fields.get(name))?)));
+    serde_json::Value::Object(kept.collect()).to_string()
+}
+
+/// A job that this server works at.
+struct Running {
+    job: Job,
+    /// Nothing when it takes another job back.
+    action: Option<Action>,
+    said: String,
+    entry: AuditEntry,
+}
+
+impl Running {
+    async fn run(self, state: AppState) {
+        let Self { job, action, said, entry } = self;
+        let mut tries = 0;
+        loop {
+            let doing = match (&action, &job.undoes) {
+                (Some(action), _) => Doing::With(action),
+                (None, Some(undone)) => Doing::Undoing(undone),
+                (None, None) => return,
+            };
+            let by = AuditEntry { at: now(), ..entry.clone() };
+            match state.db.work_at_job(&job.id, &doing, &said, &by).await {
+                Ok(false) => tries = 0,
+                Ok(true) => {
+                    tracing::info!(
+                        job = job.id,
+                        action = job.action,
+                        alerts = job.total,
+                        by = job.actor,
+                        "many alerts changed"
+                    );
+                    return;
+                }
+                Err(StoreError::Conflict | StoreError::Unavailable(_)) if tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => {
+                    // Whoever looks next for abandoned jobs goes on with it.
+                    tracing::warn!(job = job.id, %error, "a job stopped");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Goes on with jobs of servers that ended, until it is dropped.
+pub(crate) async fn carry_on(state: &AppState) {
+    let mut rounds = tokio::time::interval(LOOK_EVERY);
+    loop {
+        rounds.tick().await;
+        let now = now();
+        match state.db.abandoned_jobs(now.plus_seconds(-ABANDONED_SECONDS)).await {
+            Ok(jobs) => {
+                for job in jobs {
+                    take_over(state, job).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "can't look for jobs to go on with"),
+        }
+        if let Err(error) = state.db.forget_jobs(now).await {
+            tracing::warn!(%error, "old jobs could not be forgotten");
+        }
+    }
+}
+
+async fn take_over(state: &AppState, job: Job) {
+    let actor = match job.user {
+        Some(id) => Actor::User { id, name: job.actor.clone() },
+        None => Actor::Watchpost,
+    };
+    let caller =
+        Caller { rank: Rank::User(Role::Responder), actor, ..Caller::anonymous(crate::auth::guard::NOWHERE) };
+    let understood = async {
+        if job.undoes.is_some() {
+            return Ok((None, String::new()));
+        }
+        let fields = Fields::decode(Format::Json, job.request.as_bytes()).map_err(|_| ApiError::Internal)?;
+        let (action, _) = action(state, &fields, &caller).await?;
+        let said = said(&fields, &action)?;
+        Ok::<_, ApiError>((Some(action), said))
+    };
+    match (understood.await, state.db.claim_job(&job, now()).await) {
+        (Ok((action, said)), Ok(true)) => {
+            let entry = AuditEntry::local(now(), caller.actor.clone());
+            tokio::spawn(Running { job, action, said, entry }.run(state.clone()));
+        }
+        (Err(error), _) => tracing::error!(job = job.id, ?error, "a job can't be gone on with"),
+        (_, Err(error)) => tracing::warn!(job = job.id, %error, "a job can't be taken over"),
+        (_, Ok(false)) => {}
+    }
+}
+
+async fn known(state: &AppState, id: &str) -> Result<Job, ApiError> {
+    let found = if id.contains('\0') { None } else { state.db.job(id).await? };
+    found.ok_or(ApiError::NotFound)
+}
+
+async fn read(
+    _: AlertChanger,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<JobView>, ApiError> {
+    known(&state, &id).await.map(JobView::new).map(Json)
+}
+
+async fn results(
+    _: AlertChanger,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    asked: ListRequest,
+) -> Result<Json<PageView<ResultView>>, ApiError> {
+    let job = known(&state, &id).await?;
+    let page = state.db.job_results(&job, asked.query.plain()?).await?;
+    let view = |one: JobResult| ResultView { alert: one.alert.get(), outcome: one.outcome.name() };
+    PageView::new(page, &asked, view).map(Json)
+}
+
+async fn undo(
+    AlertChanger(caller): AlertChanger,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let undone = known(&state, &id).await?;
+    if undone.user != caller.user().ok() && caller.rank != Rank::User(Role::Admin) {
+        let detail = "Only whoever did it, or an Admin, takes it back.";
+        return Err(ApiError::NotAllowed(detail.into()));
+    }
+    let job = random_text(16);
+    match state.db.begin_undo(&undone, &job, &caller.entry()).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict) => {
+            let detail = "It isn't done yet, was taken back already, or is too long ago.";
+            return Err(ApiError::Conflict("no_undo", detail.into()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let job = state.db.job(&job).await?.ok_or(ApiError::NotFound)?;
+    let running = Running { job: job.clone(), action: None, said: String::new(), entry: caller.entry() };
+    tokio::spawn(running.run(state));
+    Ok(begun(job))
+}
