@@ -64,7 +64,7 @@ struct Name<'a>(Cow<'a, str>);
 
 impl<'de> de::Deserialize<'de> for Name<'de> {
     fn deserialize<D: de::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        match reader.deserialize_str(ValueVisitor)? {
+        match reader.deserialize_str(ValueVisitor { inside: false })? {
             Given::Text(name) => Ok(Self(name)),
             _ => Err(de::Error::custom("a name is expected")),
         }
@@ -75,14 +75,26 @@ struct Value<'a>(Given<'a>);
 
 impl<'de> de::Deserialize<'de> for Value<'de> {
     fn deserialize<D: de::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        reader.deserialize_any(ValueVisitor).map(Self)
+        reader.deserialize_any(ValueVisitor { inside: false }).map(Self)
+    }
+}
+
+/// A value in a list. Lists in lists are passed over without going in: they may be as deep as they like.
+struct Item<'a>(Given<'a>);
+
+impl<'de> de::Deserialize<'de> for Item<'de> {
+    fn deserialize<D: de::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_any(ValueVisitor { inside: true }).map(Self)
     }
 }
 
 /// Texts in a list that a field takes; a longer one is none that anybody wants.
 const MAX_TEXTS: usize = 10_000;
 
-struct ValueVisitor;
+struct ValueVisitor {
+    /// Whether this is in a list.
+    inside: bool,
+}
 
 impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Given<'de>;
@@ -120,8 +132,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Given<'de>, A::Error> {
+        if self.inside {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Given::Other);
+        }
         let mut texts = Some(Vec::new());
-        while let Some(Value(given)) = seq.next_element()? {
+        while let Some(Item(given)) = seq.next_element()? {
             texts = match (texts, given) {
                 (Some(mut texts), Given::Text(text)) if texts.len() < MAX_TEXTS => {
                     texts.push(text);
