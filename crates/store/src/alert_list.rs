@@ -295,22 +295,27 @@ impl Db {
         self.bounded_count("alerts a", &clauses).await
     }
 
-    /// The exact number of alerts from some sources, or of some types, if nothing else is asked for but a status and
-    /// a severity, and all names are counted.
+    /// The exact number of alerts from some sources, of some types or both, if nothing else is asked for but a status
+    /// and a severity, and all names are counted.
     async fn count_by_name(
         &self,
         filter: &AlertFilter,
         severities: &[Severity],
     ) -> Result<Option<i64>, StoreError> {
+        let plain =
+            filter.ids.is_empty() && filter.about.span.is_unbounded() && filter.triage == Triage::default();
+        if !plain {
+            return Ok(None);
+        }
         let mut fields = filter.about.fields.iter();
+        if filter.about.fields.keys().eq([&Field::Source, &Field::Type]) {
+            return self.count_in_groups(filter, severities).await.map(Some);
+        }
         let (series, names) = match (fields.next(), fields.next()) {
             (Some((Field::Source, names)), None) => (Series::AlertSource, names),
             (Some((Field::Type, names)), None) => (Series::AlertType, names),
             _ => return Ok(None),
         };
-        if !filter.ids.is_empty() || !filter.about.span.is_unbounded() || filter.triage != Triage::default() {
-            return Ok(None);
-        }
         let places = places(filter, severities);
         let mut names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         names.sort_unstable();

@@ -97,6 +97,7 @@ pub(crate) fn raise(
         };
         let event = &events[place];
         tally.alert(event.created_at, (Status::Open, event.severity), names.of(event), 1);
+        tally.groups.add(&alert.rule, event, alert.id, Status::Open, 1);
         placed.push((alert, place));
     }
     batch.bulk(&ALERTS, AlertRows { events, alerts: placed });

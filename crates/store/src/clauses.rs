@@ -59,6 +59,14 @@ impl Clauses {
         self.push(format!("{folded} IN ({})", places.join(", ")));
     }
 
+    /// One of these texts, as they are; none means any.
+    pub(crate) fn any_of(&mut self, column: &str, wanted: &[String]) {
+        let places: Vec<_> = wanted.iter().map(|text| format!("?{}", self.param(text.as_str()))).collect();
+        if !places.is_empty() {
+            self.push(format!("{column} IN ({})", places.join(", ")));
+        }
+    }
+
     /// One of these texts, as they are; one that ends with a dot is how the text begins. None means any.
     pub(crate) fn any_text(&mut self, column: &str, wanted: &[String]) {
         let mut conditions = Vec::new();

@@ -16,6 +16,8 @@ use watchpost_model::{Alert, AlertId, Severity, Status, Timestamp, UserId};
 
 /// Alerts in one transaction: writers of events wait for it on SQLite.
 const AT_ONCE: i64 = 500;
+/// Alerts of a job that are named in one transaction.
+const NAMED_AT_ONCE: usize = 10_000;
 /// How often a piece is tried again when somebody changes one of its alerts meanwhile.
 const TRIES: usize = 8;
 /// How long what was done with many can be taken back.
@@ -40,6 +42,7 @@ macro_rules! select_jobs {
 const READ: &str = select_jobs!("WHERE id = ?1");
 const ABANDONED: &str =
     select_jobs!("WHERE finished_at IS NULL AND worked_at < ?1 ORDER BY created_at LIMIT 10");
+const EXTEND: &str = "UPDATE jobs SET total = total + ?2 WHERE id = ?1";
 const CLAIM: &str = "UPDATE jobs SET worked_at = ?3 WHERE id = ?1 AND worked_at = ?2 AND finished_at IS NULL";
 const WAITING: &str =
     "SELECT alert_id FROM job_alerts WHERE job = ?1 AND outcome IS NULL ORDER BY alert_id LIMIT ?2";
@@ -182,8 +185,20 @@ pub enum Doing<'a> {
 impl Db {
     /// Begins a job.
     pub async fn begin_job(&self, new: &NewJob, by: &AuditEntry) -> Result<(), StoreError> {
-        let batch = begin(new, None, by);
-        self.write(Arc::new(batch)).await
+        let (first, others) = pieces(&new.alerts);
+        self.write(Arc::new(begin(new, first, None, by))).await?;
+        self.add_to_job(&new.id, others).await
+    }
+
+    /// The alerts of a job come in pieces, too: writers of events wait for each on SQLite.
+    async fn add_to_job(&self, id: &str, others: Vec<&[AlertId]>) -> Result<(), StoreError> {
+        for piece in others {
+            let mut batch = Batch::new();
+            batch.one(EXTEND, vec![id.into(), (piece.len() as i64).into()]);
+            batch.bulk(&JOB_ALERTS, rows_of(id, piece));
+            self.write(Arc::new(batch)).await?;
+        }
+        Ok(())
     }
 
     /// Begins to take a job back; the new job. [`StoreError::Conflict`] when it is too late, or somebody has.
@@ -192,10 +207,12 @@ impl Db {
         let alerts = rows.iter().map(|row| row.int(0).map(AlertId::new)).collect::<Result<_, _>>()?;
         let action = format!("undo: {}", undone.action);
         let new = NewJob { id: id.to_owned(), user: undone.user, action, request: String::new(), alerts };
-        let mut batch = begin(&new, Some(&undone.id), by);
+        let (first, others) = pieces(&new.alerts);
+        let mut batch = begin(&new, first, Some(&undone.id), by);
         let since = by.at.plus_seconds(-UNDO_SECONDS);
         batch.one(UNDO, vec![undone.id.as_str().into(), id.into(), since.micros().into()]);
-        self.write(Arc::new(batch)).await
+        self.write(Arc::new(batch)).await?;
+        self.add_to_job(id, others).await
     }
 
     /// A job.
@@ -364,9 +381,19 @@ impl Db {
     }
 }
 
-fn begin(new: &NewJob, undoes: Option<&str>, by: &AuditEntry) -> Batch {
+/// The first piece of a job's alerts, and the others.
+fn pieces(alerts: &[AlertId]) -> (&[AlertId], Vec<&[AlertId]>) {
+    let mut all = alerts.chunks(NAMED_AT_ONCE);
+    (all.next().unwrap_or_default(), all.collect())
+}
+
+fn rows_of(job: &str, alerts: &[AlertId]) -> Vec<[Value; 2]> {
+    alerts.iter().map(|alert| [job.into(), alert.get().into()]).collect()
+}
+
+fn begin(new: &NewJob, first: &[AlertId], undoes: Option<&str>, by: &AuditEntry) -> Batch {
     let mut batch = Batch::new();
-    let total = new.alerts.len() as i64;
+    let total = new.alerts.len();
     batch.one(
         BEGIN,
         vec![
@@ -374,14 +401,13 @@ fn begin(new: &NewJob, undoes: Option<&str>, by: &AuditEntry) -> Batch {
             new.user.map(UserId::get).into(),
             by.actor.to_string().into(),
             new.action.as_str().into(),
-            total.into(),
+            (first.len() as i64).into(),
             by.at.micros().into(),
             undoes.into(),
             new.request.as_str().into(),
         ],
     );
-    let row = |alert: &AlertId| -> [Value; 2] { [new.id.as_str().into(), alert.get().into()] };
-    batch.bulk(&JOB_ALERTS, new.alerts.iter().map(row).collect::<Vec<_>>());
+    batch.bulk(&JOB_ALERTS, rows_of(&new.id, first));
     batch.audit(by, "alerts.bulk", format!("job:{}", new.id), format!("{} with {total} alerts", new.action));
     batch
 }

@@ -17,6 +17,7 @@ mod events;
 mod factors;
 #[doc(hidden)]
 pub mod faults;
+mod groups;
 mod ids;
 mod index;
 mod indexed;
@@ -39,6 +40,7 @@ pub use error::StoreError;
 #[doc(hidden)]
 pub use events::ingest_apart;
 pub use events::{Ingest, ingest};
+pub use groups::{Group, GroupFilter, GroupOrder};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
 pub use jobs::{Doing, Job, JobResult, NewJob, Outcome, UNDO_SECONDS};

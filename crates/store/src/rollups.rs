@@ -3,6 +3,7 @@
 
 use crate::clauses::Clauses;
 use crate::db::{Batch, Table, Value};
+use crate::groups::GroupTally;
 use crate::{Db, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use watchpost_model::id::event_id_second;
@@ -128,6 +129,8 @@ impl Names {
 #[derive(Default)]
 pub(crate) struct Tally {
     by_minute: BTreeMap<(Series, i64, String), i64>,
+    /// Alerts by what they share.
+    pub(crate) groups: GroupTally,
 }
 
 impl Tally {
@@ -199,6 +202,7 @@ impl Tally {
         };
         let rows: Vec<[Value; 6]> = sums.into_iter().filter(|(_, n)| *n != 0).map(row).collect();
         batch.bulk(&ROLLUPS, rows);
+        self.groups.write(batch, lane);
     }
 }
 

@@ -148,6 +148,7 @@ impl Acted {
             let names = [names[0].as_str(), names[1].as_str()];
             tally.alert(before.created_at, (before.status, before.severity), names, -1);
             tally.alert(before.created_at, (after.status, after.severity), names, 1);
+            tally.groups.moved(before, after.status);
             tally.reaction(before, after.status, by.at);
         }
     }

@@ -102,6 +102,18 @@ pub(crate) const EVENTS: &[Param] = &[
     FORMAT,
 ];
 
+pub(crate) const GROUP_ORDERING: Param = Param {
+    name: "ordering",
+    about: "What to sort by, the most of it first; `-last_seen` unless told.",
+    choices: &["-last_seen", "-severity", "-count"],
+};
+const LAST_SEEN_SINCE: Param =
+    any("since", "Only groups with an alert raised since, written like times everywhere.");
+
+/// What groups of alerts take.
+pub(crate) const GROUPS: &[Param] =
+    &[STATUS, SEVERITY, SOURCE, TYPE, LAST_SEEN_SINCE, GROUP_ORDERING, PAGE, PAGE_SIZE, FORMAT];
+
 /// What lists of alerts take.
 pub(crate) const ALERTS: &[Param] = &[
     SEVERITY,

@@ -17,7 +17,7 @@ use watchpost_model::terms::Search;
 use watchpost_model::triage::{Verdict, check_tag};
 use watchpost_model::{AlertId, EventId, Invalid, Severity, Status, Timestamp};
 use watchpost_pipeline::now;
-use watchpost_store::AuditFilter;
+use watchpost_store::{AuditFilter, GroupFilter, GroupOrder};
 
 /// Parameters in one request; a list takes ten or so.
 const MAX_PARAMS: usize = 100;
@@ -254,6 +254,32 @@ impl Query {
             triage: self.triage(&mut wrong),
             order,
             descending,
+        };
+        let page = self.page(&mut wrong);
+        wrong.into_result()?;
+        Ok((filter, page?))
+    }
+
+    /// Alerts, folded.
+    pub(crate) fn groups(&self) -> Result<(GroupFilter, PageRequest), ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(GROUPS, &mut wrong);
+        let order = match self.get("ordering") {
+            None | Some("-last_seen") => GroupOrder::LastSeen,
+            Some("-severity") => GroupOrder::Severity,
+            Some("-count") => GroupOrder::Count,
+            Some(other) => {
+                wrong.add("ordering", choose_from(other, GROUP_ORDERING.choices));
+                GroupOrder::LastSeen
+            }
+        };
+        let filter = GroupFilter {
+            statuses: self.choices(&STATUS, Status::parse, &mut wrong),
+            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            sources: self.texts("source_name", &mut wrong),
+            types: self.texts("event_type", &mut wrong),
+            since: self.span(now(), &mut wrong).since,
+            order,
         };
         let page = self.page(&mut wrong);
         wrong.into_result()?;

@@ -97,6 +97,7 @@ pub(crate) fn all() -> Routes {
     api::events::routes(&mut routes);
     api::alerts::routes(&mut routes);
     api::triage::routes(&mut routes);
+    api::groups::routes(&mut routes);
     api::jobs::routes(&mut routes);
     api::stats::routes(&mut routes);
     api::users::routes(&mut routes);

@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     Step { number: 3, name: "identity", text: include_str!("0003_identity.sql") },
     Step { number: 4, name: "triage", text: include_str!("0004_triage.sql") },
     Step { number: 5, name: "jobs", text: include_str!("0005_jobs.sql") },
+    Step { number: 6, name: "groups", text: include_str!("0006_groups.sql") },
 ];
 
 /// The newest step this binary knows.

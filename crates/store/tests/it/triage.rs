@@ -6,11 +6,12 @@ use crate::{Place, at, by, event, on_both_engines, store};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use std::collections::BTreeMap;
 use watchpost_model::filter::{AlertFilter, AlertOrder, Triage, Whose};
 use watchpost_model::page::PageRequest;
 use watchpost_model::triage::{Action, Assignee, MAX_TAGS, NotNow, Verdict};
 use watchpost_model::{Alert, AlertId, Role, Severity, Status};
-use watchpost_store::{Db, StoreError};
+use watchpost_store::{Db, GroupFilter, GroupOrder, StoreError};
 
 on_both_engines!(
     actions_agree_with_a_plain_model,
@@ -21,6 +22,8 @@ on_both_engines!(
 const ALERTS: i64 = 24;
 const STEPS: usize = 250;
 const QUESTIONS: usize = 80;
+/// Two of them are one, in any letter case.
+const SOURCES: [&str; 3] = ["fw", "cam", "FW"];
 const TAGS: [&str; 4] = ["vpn", "lab", "a:b/c", "größe"];
 
 fn actions(people: Vec<Assignee>) -> impl Strategy<Value = Action> {
@@ -84,8 +87,9 @@ fn fits(filter: &AlertFilter, alert: &Alert) -> bool {
 
 async fn raised(db: &Db) -> Vec<Alert> {
     let severities = [Severity::High, Severity::Critical];
-    let events: Vec<_> =
-        (1..=ALERTS).map(|n| event(n, severities[n as usize % 2], "fw", "scan", "x")).collect();
+    let events: Vec<_> = (1..=ALERTS)
+        .map(|n| event(n, severities[n as usize % 2], SOURCES[n as usize % 3], "scan", "x"))
+        .collect();
     store(db, &events).await.unwrap();
     let mut alerts = Vec::new();
     for n in 1..=ALERTS {
@@ -139,9 +143,68 @@ async fn actions_agree_with_a_plain_model(db: Db, _: Place) {
             assert_eq!(counts.sum(&[status], &[severity]), there as i64);
         }
     }
+    compare_groups(&db, &model).await;
     for _ in 0..QUESTIONS {
         let filter = questions.new_tree(&mut runner).unwrap().current();
         compare(&db, &filter, &model).await;
+    }
+}
+
+/// Every way to ask for groups, against the model.
+async fn compare_groups(db: &Db, model: &[Alert]) {
+    let mut subsets = vec![Vec::new(), vec![Status::Open], vec![Status::Acknowledged, Status::Resolved]];
+    subsets.extend(Status::ALL.map(|status| vec![status]));
+    for statuses in subsets {
+        for sources in [vec![], vec!["FW".to_owned()], vec!["cam".into(), "fw".into()]] {
+            for order in [GroupOrder::LastSeen, GroupOrder::Severity, GroupOrder::Count] {
+                let filter = GroupFilter {
+                    statuses: statuses.clone(),
+                    sources: sources.clone(),
+                    order,
+                    ..GroupFilter::default()
+                };
+                let mut wanted: BTreeMap<(String, Severity), Vec<&Alert>> = BTreeMap::new();
+                for alert in model {
+                    let source = alert.event.source_name.to_ascii_lowercase();
+                    if sources.is_empty() || sources.iter().any(|name| name.eq_ignore_ascii_case(&source)) {
+                        wanted.entry((source, alert.severity)).or_default().push(alert);
+                    }
+                }
+                let counts = |alert: &&&Alert| statuses.is_empty() || statuses.contains(&alert.status);
+                let mut wanted: Vec<(i64, Vec<&Alert>)> = wanted
+                    .into_values()
+                    .map(|alerts| (alerts.iter().filter(counts).count() as i64, alerts))
+                    .filter(|(counted, _)| *counted > 0)
+                    .collect();
+                let last = |alerts: &[&Alert]| alerts.iter().map(|a| (a.created_at, a.id)).max().unwrap();
+                wanted.sort_by_key(|(counted, alerts)| {
+                    let rank = match order {
+                        GroupOrder::LastSeen => 0,
+                        GroupOrder::Severity => alerts[0].severity.code(),
+                        GroupOrder::Count => *counted,
+                    };
+                    std::cmp::Reverse((rank, last(alerts)))
+                });
+                let page = db.alert_groups(&filter, PageRequest::numbered(1, 50)).await.unwrap();
+                assert_eq!(page.count.number(), wanted.len() as i64, "{filter:?}");
+                let of =
+                    |alerts: &[&Alert], status| alerts.iter().filter(|a| a.status == status).count() as i64;
+                for (found, (_, alerts)) in page.rows.iter().zip(&wanted) {
+                    assert_eq!(
+                        (found.open, found.acknowledged, found.resolved),
+                        (
+                            of(alerts, Status::Open),
+                            of(alerts, Status::Acknowledged),
+                            of(alerts, Status::Resolved)
+                        ),
+                        "{filter:?} {found:?}"
+                    );
+                    assert_eq!((found.last_at, found.last_alert), last(alerts), "{filter:?}");
+                    assert_eq!(found.first_at, alerts.iter().map(|a| a.created_at).min().unwrap());
+                }
+                assert_eq!(page.rows.len(), wanted.len());
+            }
+        }
     }
 }
 

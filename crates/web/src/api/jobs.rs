@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::time::Duration;
 use utoipa::ToSchema;
+use watchpost_model::filter::AlertFilter;
 use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
 use watchpost_model::triage::{Action, Assignee, check_note, check_tags};
@@ -27,7 +28,11 @@ use watchpost_pipeline::now;
 use watchpost_store::{AuditEntry, Doing, Job, JobResult, NewJob, StoreError};
 
 /// Alerts in one job: more than that is a filter that says too little.
-const MAX_ALERTS: u32 = 10_000;
+const MAX_ALERTS: usize = 100_000;
+/// Alerts of a filter that are looked at together.
+const READ_AT_ONCE: u32 = 1_000;
+/// Alerts that are named one by one.
+const MAX_IDS: usize = 10_000;
 /// A job that nobody has worked at for so long was left by a server that ended.
 const ABANDONED_SECONDS: i64 = 10;
 /// How often to look for those.
@@ -61,7 +66,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::post("changeManyAlerts", "Alerts", "Do something with many alerts")
             .about(
                 "With `dry_run` the answer is how many they are. Otherwise it is a job, which goes on by itself: ask for it to \
-                 see how far it is. At most 10,000 alerts.",
+                 see how far it is. At most 10,000 alerts by numbers and 100,000 by a filter.",
             )
             .body(BODY)
             .answers::<CountView>(200, "How many there are (`dry_run`)")
@@ -207,7 +212,7 @@ fn said(fields: &Fields<'_>, action: &Action) -> Result<String, Invalid> {
 
 /// The alerts that a body means.
 async fn alerts(state: &AppState, fields: &Fields<'_>, caller: &Caller) -> Result<Vec<AlertId>, ApiError> {
-    let too_many = |field| Invalid::field(field, format!("At most {MAX_ALERTS} alerts are expected."));
+    let too_many = |field, most: usize| Invalid::field(field, format!("At most {most} alerts are expected."));
     match (fields.get("ids"), fields.get("filter")) {
         (Given::Missing | Given::Null, Given::Missing | Given::Null) => {
             Err(Invalid::field("ids", "Either `ids` or `filter` is required.").into())
@@ -218,11 +223,7 @@ async fn alerts(state: &AppState, fields: &Fields<'_>, caller: &Caller) -> Resul
             let (mut filter, _) = query.alerts()?;
             query.whose(&mut filter, state, caller).await?;
             state.is_searchable(filter.is_indexed()).await;
-            let page = state.db.alerts(&filter, PageRequest::numbered(1, MAX_ALERTS)).await?;
-            match page.more {
-                true => Err(too_many("filter").into()),
-                false => Ok(page.rows.into_iter().map(|alert| alert.id).collect()),
-            }
+            all_of(state, &filter).await?.ok_or_else(|| too_many("filter", MAX_ALERTS).into())
         }
         (ids, Given::Missing | Given::Null) => {
             let texts: Vec<String> = match &ids {
@@ -242,13 +243,34 @@ async fn alerts(state: &AppState, fields: &Fields<'_>, caller: &Caller) -> Resul
             if ids.is_empty() {
                 return Err(wrong().into());
             }
-            if ids.len() > MAX_ALERTS as usize {
-                return Err(too_many("ids").into());
+            if ids.len() > MAX_IDS {
+                return Err(too_many("ids", MAX_IDS).into());
             }
             Ok(ids)
         }
         _ => Err(Invalid::field("filter", "Either `ids` or `filter` is expected, not both.").into()),
     }
+}
+
+/// The alerts of a list, whatever its length; nothing when there are too many.
+async fn all_of(state: &AppState, filter: &AlertFilter) -> Result<Option<Vec<AlertId>>, ApiError> {
+    let mut ids = Vec::new();
+    let mut request = PageRequest::numbered(1, READ_AT_ONCE);
+    loop {
+        let page = state.db.alerts(filter, request).await?;
+        ids.extend(page.rows.iter().map(|alert| alert.id));
+        if ids.len() > MAX_ALERTS {
+            return Ok(None);
+        }
+        match page.next.filter(|_| page.more) {
+            Some(cursor) => request = PageRequest { cursor: Some(cursor), ..request },
+            None => break,
+        }
+    }
+    // One that moved while the list was read may have come twice.
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Some(ids))
 }
 
 async fn begin(
