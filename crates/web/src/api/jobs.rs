@@ -1,7 +1,7 @@
 //! One thing done with many alerts: counted first, done in pieces with how far it is, and taken back for a while.
 
 use crate::api::page::PageView;
-use crate::api::triage::{verdict, why};
+use crate::api::triage::{named, said};
 use crate::auth::guard::{AlertChanger, Caller};
 use crate::auth::secret::random_text;
 use crate::body::{Field, Holds, VERDICTS};
@@ -21,8 +21,8 @@ use utoipa::ToSchema;
 use watchpost_model::filter::AlertFilter;
 use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
-use watchpost_model::triage::{Action, Assignee, check_note, check_tags};
-use watchpost_model::{Actor, AlertId, Invalid, Rank, Role, Status, invalid};
+use watchpost_model::triage::Action;
+use watchpost_model::{Actor, AlertId, Invalid, Rank, Role};
 use watchpost_pipeline::decode::{Fields, Format};
 use watchpost_pipeline::now;
 use watchpost_store::{AuditEntry, Doing, Job, JobResult, NewJob, StoreError};
@@ -157,57 +157,19 @@ impl JobView {
     }
 }
 
-/// The action that a body names.
+/// The action that a body names, and its name.
 async fn action(
     state: &AppState,
     fields: &Fields<'_>,
     caller: &Caller,
 ) -> Result<(Action, String), ApiError> {
-    let named = fields.get("action");
-    let name =
-        named.required().map_err(|message| Invalid::field("action", message))?.trim().to_ascii_lowercase();
-    let given = |name: &str| fields.get(name);
-    let action = match name.as_str() {
-        "ack" => Action::Acknowledge,
-        "unack" => Action::Unacknowledge,
-        "reopen" => Action::Reopen,
-        "resolve" => Action::Move(Status::Resolved, verdict(state, fields, Status::Resolved)?),
-        "assign" => Action::Assign(assignee(state, &given("assignee"), caller).await?),
-        "snooze" => {
-            let until = crate::api::triage::until(&given("until"), now());
-            Action::Snooze(until.map_err(|message| Invalid::field("until", message))?)
-        }
-        "tags" => {
-            let mut wrong = Invalid::new();
-            let add = wrong.take("add", check_tags(&given("add")));
-            let remove = wrong.take("remove", check_tags(&given("remove")));
-            wrong.into_result()?;
-            Action::Tag { add: add.unwrap_or_default(), remove: remove.unwrap_or_default() }
-        }
-        "notes" => Action::Note,
-        other => return Err(Invalid::field("action", choose_from(other, ACTIONS)).into()),
-    };
-    Ok((action, name))
-}
-
-async fn assignee(
-    state: &AppState,
-    given: &Given<'_>,
-    caller: &Caller,
-) -> Result<Option<Assignee>, ApiError> {
-    crate::api::triage::assignee(state, given, caller).await
-}
-
-/// The text that goes into each history: why, or the note.
-fn said(fields: &Fields<'_>, action: &Action) -> Result<String, Invalid> {
-    if *action != Action::Note {
-        return why(fields);
-    }
-    let text = check_note(&fields.get("text")).and_then(|text| match text.is_empty() {
-        true => Err(invalid::REQUIRED.to_owned()),
-        false => Ok(text),
-    });
-    text.map_err(|message| Invalid::field("text", message))
+    let given = fields.get("action");
+    let name = given.required().map_err(|message| Invalid::field("action", message))?;
+    let name = name.trim().to_ascii_lowercase();
+    let known = ACTIONS.contains(&name.as_str());
+    let action = if known { named(state, &name, fields, caller).await? } else { None };
+    let unknown = || Invalid::field("action", choose_from(&name, ACTIONS));
+    Ok((action.ok_or_else(unknown)?, name.clone()))
 }
 
 /// The alerts that a body means.

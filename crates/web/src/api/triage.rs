@@ -192,52 +192,74 @@ pub(crate) fn verdict(state: &AppState, fields: &Fields<'_>, to: Status) -> Resu
     }
 }
 
-pub(crate) fn why(fields: &Fields<'_>) -> Result<String, Invalid> {
-    check_note(&fields.get("why")).map_err(|message| Invalid::field("why", message))
-}
-
-async fn done(
+/// The action that a path or a job names, with what it takes from the body.
+pub(crate) async fn named(
     state: &AppState,
-    id: AlertId,
-    action: Action,
-    headers: &HeaderMap,
+    name: &str,
     fields: &Fields<'_>,
     caller: &Caller,
-) -> Result<Response, ApiError> {
-    let (why, version) = (why(fields)?, based_on(headers, fields)?);
-    act(state, id, &action, &why, version, caller).await.map(with_tag)
+) -> Result<Option<Action>, ApiError> {
+    let field = |name: &'static str| move |message: String| Invalid::field(name, message);
+    Ok(Some(match name {
+        "ack" => Action::Acknowledge,
+        "unack" => Action::Unacknowledge,
+        "reopen" => Action::Reopen,
+        "resolve" => Action::Move(Status::Resolved, verdict(state, fields, Status::Resolved)?),
+        "assign" => Action::Assign(assignee(state, &fields.get("assignee"), caller).await?),
+        "snooze" => Action::Snooze(until(&fields.get("until"), now()).map_err(field("until"))?),
+        "title" => Action::Title(check_title(&fields.get("title")).map_err(field("title"))?),
+        "notes" => Action::Note,
+        "tags" => {
+            let mut wrong = Invalid::new();
+            let add = wrong.take("add", check_tags(&fields.get("add")));
+            let remove = wrong.take("remove", check_tags(&fields.get("remove")));
+            wrong.into_result()?;
+            Action::Tag { add: add.unwrap_or_default(), remove: remove.unwrap_or_default() }
+        }
+        _ => return Ok(None),
+    }))
 }
 
-macro_rules! plain_actions {
-    ($($name:ident => $action:expr;)*) => {$(
-        async fn $name(
+/// What goes into the history beside the action: why, or the note itself.
+pub(crate) fn said(fields: &Fields<'_>, action: &Action) -> Result<String, Invalid> {
+    if *action != Action::Note {
+        return check_note(&fields.get("why")).map_err(|message| Invalid::field("why", message));
+    }
+    let given = fields.get("text");
+    let text = given.required().and_then(|_| check_note(&given)).and_then(|text| match text.is_empty() {
+        true => Err(invalid::BLANK.to_owned()),
+        false => Ok(text),
+    });
+    text.map_err(|message| Invalid::field("text", message))
+}
+
+macro_rules! actions {
+    ($($handler:ident => $name:literal;)*) => {$(
+        async fn $handler(
             AlertChanger(caller): AlertChanger,
             State(state): State<AppState>,
             Id(id): Id<AlertId>,
             headers: HeaderMap,
             input: Input,
         ) -> Result<Response, ApiError> {
-            done(&state, id, $action, &headers, &input.fields()?, &caller).await
+            let fields = input.fields()?;
+            let action = named(&state, $name, &fields, &caller).await?.ok_or(ApiError::NotFound)?;
+            let (said, version) = (said(&fields, &action)?, based_on(&headers, &fields)?);
+            act(&state, id, &action, &said, version, &caller).await.map(with_tag)
         }
     )*};
 }
 
-plain_actions! {
-    acknowledge => Action::Acknowledge;
-    unacknowledge => Action::Unacknowledge;
-    reopen => Action::Reopen;
-}
-
-async fn resolve(
-    AlertChanger(caller): AlertChanger,
-    State(state): State<AppState>,
-    Id(id): Id<AlertId>,
-    headers: HeaderMap,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let verdict = verdict(&state, &fields, Status::Resolved)?;
-    done(&state, id, Action::Move(Status::Resolved, verdict), &headers, &fields, &caller).await
+actions! {
+    acknowledge => "ack";
+    unacknowledge => "unack";
+    resolve => "resolve";
+    reopen => "reopen";
+    assign => "assign";
+    snooze => "snooze";
+    tag => "tags";
+    title => "title";
+    note => "notes";
 }
 
 /// The user that a name stands for; `me` is whoever asks.
@@ -253,7 +275,7 @@ pub(crate) async fn person(state: &AppState, name: &str, caller: &Caller) -> Res
 }
 
 /// Whom a body gives an alert to.
-pub(crate) async fn assignee(
+async fn assignee(
     state: &AppState,
     given: &Given<'_>,
     caller: &Caller,
@@ -271,19 +293,7 @@ pub(crate) async fn assignee(
     }
 }
 
-async fn assign(
-    AlertChanger(caller): AlertChanger,
-    State(state): State<AppState>,
-    Id(id): Id<AlertId>,
-    headers: HeaderMap,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let to = assignee(&state, &fields.get("assignee"), &caller).await?;
-    done(&state, id, Action::Assign(to), &headers, &fields, &caller).await
-}
-
-pub(crate) fn until(given: &Given<'_>, now: Timestamp) -> Result<Option<Timestamp>, String> {
+fn until(given: &Given<'_>, now: Timestamp) -> Result<Option<Timestamp>, String> {
     let text = match given {
         Given::Missing | Given::Null => "",
         given => given.required()?.trim(),
@@ -301,64 +311,6 @@ pub(crate) fn until(given: &Given<'_>, now: Timestamp) -> Result<Option<Timestam
         }
         Some(until) => Ok(Some(until)),
     }
-}
-
-async fn snooze(
-    AlertChanger(caller): AlertChanger,
-    State(state): State<AppState>,
-    Id(id): Id<AlertId>,
-    headers: HeaderMap,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let until = until(&fields.get("until"), now()).map_err(|message| Invalid::field("until", message))?;
-    done(&state, id, Action::Snooze(until), &headers, &fields, &caller).await
-}
-
-async fn tag(
-    AlertChanger(caller): AlertChanger,
-    State(state): State<AppState>,
-    Id(id): Id<AlertId>,
-    headers: HeaderMap,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let mut wrong = Invalid::new();
-    let add = wrong.take("add", check_tags(&fields.get("add")));
-    let remove = wrong.take("remove", check_tags(&fields.get("remove")));
-    wrong.into_result()?;
-    let action = Action::Tag { add: add.unwrap_or_default(), remove: remove.unwrap_or_default() };
-    done(&state, id, action, &headers, &fields, &caller).await
-}
-
-async fn title(
-    AlertChanger(caller): AlertChanger,
-    State(state): State<AppState>,
-    Id(id): Id<AlertId>,
-    headers: HeaderMap,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let title = check_title(&fields.get("title")).map_err(|message| Invalid::field("title", message))?;
-    done(&state, id, Action::Title(title), &headers, &fields, &caller).await
-}
-
-async fn note(
-    AlertChanger(caller): AlertChanger,
-    State(state): State<AppState>,
-    Id(id): Id<AlertId>,
-    headers: HeaderMap,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let given = fields.get("text");
-    let text = given.required().and_then(|_| check_note(&given)).and_then(|text| match text.is_empty() {
-        true => Err(invalid::BLANK.to_owned()),
-        false => Ok(text),
-    });
-    let text = text.map_err(|message| Invalid::field("text", message))?;
-    let version = based_on(&headers, &fields)?;
-    act(&state, id, &Action::Note, &text, version, &caller).await.map(with_tag)
 }
 
 async fn notes(

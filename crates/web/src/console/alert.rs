@@ -19,6 +19,7 @@ use watchpost_model::alert::HistoryEntry;
 use watchpost_model::event::Origin;
 use watchpost_model::triage::{Action, Verdict};
 use watchpost_model::{Alert, AlertId, Invalid, Status, invalid};
+use watchpost_pipeline::now;
 
 /// The page around an alert.
 struct Around {
@@ -70,6 +71,11 @@ fn page_of(
         list => around.list,
         alert => view(alert),
         rule => alert.rule.as_str(),
+        name => alert.title.clone().unwrap_or_else(|| event.event_type.clone()),
+        assignee => alert.assignee.as_ref().map(|assignee| assignee.name.clone()),
+        verdict => alert.verdict.map(Verdict::title),
+        tags => alert.tags.clone(),
+        snoozed_until => alert.snoozed_until.filter(|until| *until > now()).map(|until| until.to_string()),
         event_id => event.id.get(),
         received => event.created_at.to_string(),
         description => event.description.as_str(),
