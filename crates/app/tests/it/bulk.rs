@@ -269,7 +269,7 @@ fn a_body_of_any_length_is_streamed(server: &Server) {
     admin.event("LOW", "warm");
     let long = "x".repeat(2_000);
     let one = line(1, "LOW").replace("number 1", &long);
-    let (lines, before) = (30_000, server.memory_kib());
+    let (lines, before) = (80_000, server.memory_kib());
     let mut stream = server.connect();
     let head = format!(
         "POST /api/v1/events/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: {}\r\nContent-Type: {LINES}\r\nContent-Length: {}\r\n\r\n",
@@ -289,8 +289,8 @@ fn a_body_of_any_length_is_streamed(server: &Server) {
     assert!(answer.starts_with("HTTP/1.1 201"), "{}", &answer[..200]);
     assert_eq!(answer.matches("\"status\":201").count(), lines);
     assert_eq!(count(&admin, "events"), lines as i64 + 1);
-    // 60 MB came; what is held at a time are a few pieces of it, and the caches of the database.
-    assert!(most < before + (60 << 10), "{before} KiB before, {most} at most");
+    // 160 MB came; what is held at a time are a few pieces of it, and the caches of the database.
+    assert!(most < before + (100 << 10), "{before} KiB before, {most} at most");
 }
 
 fn optional_fields_come_back_as_they_were_sent(server: &Server) {
