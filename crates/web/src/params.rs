@@ -65,8 +65,10 @@ pub(crate) const SRC_IP: Param =
 pub(crate) const DST_IP: Param =
     any("dst_ip", "Only events aimed at this address; give it again for several.");
 pub(crate) const ID: Param = any("id", "Only these, by their numbers, separated by commas.");
-pub(crate) const SINCE: Param =
-    any("since", "Not before this time: RFC 3339, a date, or before now, such as `-24h` (s, m, h, d, w).");
+pub(crate) const SINCE: Param = any(
+    "since",
+    "Not before this time: RFC 3339, a date, or counted from now, such as `-24h` (s, m, h, d, w).",
+);
 pub(crate) const UNTIL: Param = any("until", "Before this time, written like `since`.");
 pub(crate) const SEARCH: Param = any(
     "search",

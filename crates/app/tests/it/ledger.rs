@@ -207,7 +207,8 @@ impl Ledger {
         }
         assert!(stored.is_empty(), "nobody sent {stored:?}");
         let totals = admin.get("/api/v1/stats/overview").expect(200);
-        let hours = admin.get("/api/v1/stats/events?interval=hour&since=-2d").expect(200);
+        // A server that is killed again and again gives its events times ahead of the clock: ids never go back.
+        let hours = admin.get("/api/v1/stats/events?interval=hour&since=-2d&until=%2B3h").expect(200);
         let by_hour: i64 = hours["totals"].as_object().unwrap().values().map(|n| n.as_i64().unwrap()).sum();
         assert_eq!(totals["events_stored"], by_hour, "counts of all time and by the hour agree");
     }
