@@ -102,23 +102,47 @@ impl Browser {
         }
     }
 
+    /// Does something with an element, anew when the page went away in between.
+    #[track_caller]
+    fn with(&self, selector: &str, act: impl Fn(&str) -> Value) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let given = act(&self.find(selector));
+            if given["error"].is_null() {
+                return given;
+            }
+            assert!(Instant::now() < deadline, "{selector}: {given}");
+        }
+    }
+
     #[track_caller]
     pub(crate) fn text(&self, selector: &str) -> String {
-        let id = self.find(selector);
-        self.get(&format!("element/{id}/text")).as_str().unwrap_or_default().to_owned()
+        let text = self.with(selector, |id| self.get(&format!("element/{id}/text")));
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until an element reads so: what is there may still belong to the page before.
+    #[track_caller]
+    pub(crate) fn reads(&self, selector: &str, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text(selector);
+            if text == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{selector} reads {text:?}, not {wanted:?}");
+        }
     }
 
     #[track_caller]
     pub(crate) fn click(&self, selector: &str) {
-        let id = self.find(selector);
-        self.post(&format!("element/{id}/click"), &json!({}));
+        self.with(selector, |id| self.post(&format!("element/{id}/click"), &json!({})));
     }
 
     #[track_caller]
     pub(crate) fn fill(&self, selector: &str, text: &str) {
-        let id = self.find(selector);
-        self.post(&format!("element/{id}/clear"), &json!({}));
-        self.post(&format!("element/{id}/value"), &json!({"text": text}));
+        self.with(selector, |id| self.post(&format!("element/{id}/clear"), &json!({})));
+        self.with(selector, |id| self.post(&format!("element/{id}/value"), &json!({"text": text})));
     }
 
     /// What the page complained about: errors of scripts, and things that its policy didn't let it load.
