@@ -117,7 +117,7 @@ pub struct HistoryEntry {
     pub at: Timestamp,
     /// By whom, as they were called then.
     pub actor: String,
-    /// What was done: `raised`, `status`, `assign`, `snooze`, `tags`, `title` or `note`.
+    /// What was done: `raised`, `status`, `assign`, `snooze`, `tags`, `title`, `severity`, `note` or `undo`.
     pub action: String,
     /// What it was before; nothing where the alert was raised.
     pub from: Option<String>,

@@ -220,6 +220,22 @@ pub struct Event {
     pub origin: Origin,
 }
 
+impl Event {
+    /// Every text that it is found by.
+    pub fn each_text(&self, mut see: impl FnMut(&str)) {
+        for text in [&self.source_name, &self.event_type, &self.description] {
+            see(text);
+        }
+        let details = &self.details;
+        for text in [&details.host, &details.user, &details.src_ip, &details.dst_ip].into_iter().flatten() {
+            see(text);
+        }
+        if let Some(attributes) = &details.attributes {
+            attributes.each_value(see);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

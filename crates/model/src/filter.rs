@@ -2,7 +2,7 @@
 
 use crate::terms::Search;
 use crate::triage::Verdict;
-use crate::{AlertId, EventId, Severity, Status, Timestamp, UserId};
+use crate::{AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
 use std::collections::BTreeMap;
 
 /// The longest text to look for: longer than any name that could match.
@@ -42,6 +42,19 @@ impl Field {
             Self::DstIp => "dst_ip",
         }
     }
+
+    /// What an event says in it.
+    pub fn of(self, event: &Event) -> Option<&str> {
+        let details = &event.details;
+        match self {
+            Self::Source => Some(&event.source_name),
+            Self::Type => Some(&event.event_type),
+            Self::Host => details.host.as_deref(),
+            Self::User => details.user.as_deref(),
+            Self::SrcIp => details.src_ip.as_deref(),
+            Self::DstIp => details.dst_ip.as_deref(),
+        }
+    }
 }
 
 /// From when until when.
@@ -75,6 +88,15 @@ impl About {
     /// The values asked for in a field; none means any.
     pub fn values(&self, field: Field) -> &[String] {
         self.fields.get(&field).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an event is one of them, whenever it was taken in: what a list finds by its indexes.
+    pub fn fits(&self, event: &Event) -> bool {
+        let fields = self.fields.iter().all(|(field, values)| {
+            let found = field.of(event);
+            values.iter().any(|value| found.is_some_and(|found| value.eq_ignore_ascii_case(found)))
+        });
+        fields && self.search.as_ref().is_none_or(|search| search.finds(event))
     }
 }
 

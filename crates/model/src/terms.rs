@@ -4,6 +4,8 @@
 //! names, paths, hashes and CVE ids are found as they are written, and so are its parts: `edge-fw1.example.com:443`
 //! is found by itself, by `edge-fw1.example.com`, and by `edge`, `fw1`, `example`, `com` and `443`.
 
+use crate::Event;
+
 /// Longer terms are cut: a SHA-512 in hexadecimal has 128 characters.
 pub const MAX_TERM_BYTES: usize = 128;
 /// The index knows so many different terms of a text; no sentence has more.
@@ -102,6 +104,20 @@ impl Search {
     /// The words; none when the question holds nothing that a text could be found by.
     pub fn words(&self) -> &[Word] {
         &self.words
+    }
+
+    /// Whether an event has all words.
+    pub fn finds(&self, event: &Event) -> bool {
+        let mut missing: Vec<&Word> = self.words.iter().collect();
+        event.each_text(|text| {
+            each_term(text, |term| {
+                missing.retain(|word| match word.whole {
+                    true => term != word.text,
+                    false => !term.starts_with(&word.text),
+                });
+            });
+        });
+        !self.words.is_empty() && missing.is_empty()
     }
 }
 

@@ -2,7 +2,7 @@
 //! anything running, and the store only writes it down.
 
 use crate::text::{self, Given};
-use crate::{Alert, Status, Timestamp, UserId};
+use crate::{Alert, Severity, Status, Timestamp, UserId};
 use std::fmt;
 
 /// The longest title.
@@ -113,6 +113,8 @@ pub enum Action {
         /// To take away.
         remove: Vec<String>,
     },
+    /// Says how bad it is, whatever its event said.
+    Rate(Severity),
     /// Calls it something, or what it is called by itself.
     Title(Option<String>),
     /// Says something about it.
@@ -126,6 +128,8 @@ pub enum Action {
 pub struct Stand {
     /// Where.
     pub status: Status,
+    /// How bad it is.
+    pub severity: Severity,
     /// What it turned out to be.
     pub verdict: Option<Verdict>,
     /// Whose it is.
@@ -143,6 +147,7 @@ impl Stand {
     pub fn of(alert: &Alert) -> Self {
         Self {
             status: alert.status,
+            severity: alert.severity,
             verdict: alert.verdict,
             assignee: alert.assignee.clone(),
             snoozed_until: alert.snoozed_until,
@@ -208,14 +213,28 @@ impl Action {
                 Step { action: "snooze", from, to, alert: Alert { snoozed_until: *until, ..alert.clone() } }
             }
             Self::Tag { add, remove } => tagged(alert, add, remove)?,
+            Self::Rate(severity) => {
+                let (from, to) = (alert.severity.to_string(), severity.to_string());
+                Step { action: "severity", from, to, alert: Alert { severity: *severity, ..alert.clone() } }
+            }
             Self::Title(title) => {
                 let said = |title: &Option<String>| title.clone().unwrap_or_default();
                 let (from, to) = (said(&alert.title), said(title));
                 Step { action: "title", from, to, alert: Alert { title: title.clone(), ..alert.clone() } }
             }
             Self::Restore(stand) => {
-                let Stand { status, verdict, assignee, snoozed_until, tags, title } = (**stand).clone();
-                let after = Alert { status, verdict, assignee, snoozed_until, tags, title, ..alert.clone() };
+                let Stand { status, severity, verdict, assignee, snoozed_until, tags, title } =
+                    (**stand).clone();
+                let after = Alert {
+                    status,
+                    severity,
+                    verdict,
+                    assignee,
+                    snoozed_until,
+                    tags,
+                    title,
+                    ..alert.clone()
+                };
                 let (from, to) = (alert.status.to_string(), status.to_string());
                 Step { action: "undo", from, to, alert: after }
             }

@@ -22,14 +22,39 @@ const OUT_OF_ORDER: i64 = 4_096;
 
 const FIRST_SINCE: &str = "SELECT id FROM alerts WHERE created_at >= ?1 ORDER BY created_at, id LIMIT 1";
 
-/// The severities that both filters let through; nothing when they exclude each other.
-fn severities(filter: &AlertFilter) -> Option<Vec<Severity>> {
-    // An alert has the severity of its event.
-    let (own, events) = (&filter.severities, &filter.event_severities);
-    if own.is_empty() || events.is_empty() {
-        return Some([own.as_slice(), events.as_slice()].concat());
+/// Whether anybody ever gave an alert another severity than its event's.
+const RATED: &str = "SELECT 1 FROM alerts WHERE event_severity IS NOT NULL LIMIT 1";
+
+/// The severities that a filter lets through.
+pub(crate) struct Severities {
+    /// Of alerts; empty means any.
+    own: Vec<Severity>,
+    /// Of their events, where they may differ from the alerts'; empty means any.
+    events: Vec<Severity>,
+    /// Of events, for the search index, which knows only those.
+    indexed: Vec<Severity>,
+}
+
+impl Severities {
+    /// Where every alert has the severity of its event: one filter. Nothing when the two exclude each other.
+    pub(crate) fn alike(filter: &AlertFilter) -> Option<Self> {
+        let (own, events) = (&filter.severities, &filter.event_severities);
+        let both = both(own, events)?;
+        Some(Self { own: both.clone(), events: Vec::new(), indexed: both })
     }
-    let both: Vec<Severity> = own.iter().copied().filter(|severity| events.contains(severity)).collect();
+
+    /// Those of alerts that have the severity of their event; nothing when there are none.
+    fn of_unrated(&self) -> Option<Vec<Severity>> {
+        both(&self.own, &self.events)
+    }
+}
+
+/// What two filters let through, where empty lets all through.
+fn both(one: &[Severity], other: &[Severity]) -> Option<Vec<Severity>> {
+    if one.is_empty() || other.is_empty() {
+        return Some([one, other].concat());
+    }
+    let both: Vec<Severity> = one.iter().copied().filter(|severity| other.contains(severity)).collect();
     (!both.is_empty()).then_some(both)
 }
 
@@ -40,6 +65,8 @@ struct Range {
     kind: Option<String>,
     place: Option<(Status, Severity)>,
     driver: Option<Driver>,
+    /// Whether only alerts with the severity of their event are wanted.
+    unrated: bool,
 }
 
 /// What few alerts have, so that it is looked for first.
@@ -49,6 +76,8 @@ enum Driver {
     Assignee(UserId),
     Verdict(Verdict),
     Snoozed(Timestamp),
+    /// Another severity than its event's, which is this.
+    Rated(Severity),
 }
 
 impl Driver {
@@ -78,6 +107,7 @@ impl Driver {
             Self::Assignee(user) => clauses.with("a.assignee_id = {}", user.get()),
             Self::Verdict(verdict) => clauses.with("a.verdict = {}", verdict.code()),
             Self::Snoozed(now) => clauses.with("a.snoozed_until > {}", now.micros()),
+            Self::Rated(severity) => clauses.with("a.event_severity = {}", severity.code()),
         }
     }
 }
@@ -101,7 +131,24 @@ fn places(filter: &AlertFilter, severities: &[Severity]) -> Vec<(Status, Severit
     places
 }
 
-fn ranges(filter: &AlertFilter, severities: &[Severity]) -> Vec<Range> {
+/// All ranges of a list. Where alerts may differ from their events, those that do are ranges of their own: they are few.
+fn ranges(filter: &AlertFilter, severities: &Severities) -> Vec<Range> {
+    let Severities { own, events, .. } = severities;
+    if events.is_empty() || !filter.ids.is_empty() || is_driven(filter) {
+        return ranges_of(filter, own);
+    }
+    let mut all = Vec::new();
+    if let Some(unrated) = severities.of_unrated() {
+        all.extend(ranges_of(filter, &unrated).into_iter().map(|range| Range { unrated: true, ..range }));
+    }
+    for severity in events {
+        let rated = |range| Range { driver: Some(Driver::Rated(*severity)), ..range };
+        all.extend(ranges_of(filter, own).into_iter().map(rated));
+    }
+    all
+}
+
+fn ranges_of(filter: &AlertFilter, severities: &[Severity]) -> Vec<Range> {
     let about = &filter.about;
     let (sources, types) = (about.values(Field::Source), about.values(Field::Type));
     let drivers = Driver::of(&filter.triage);
@@ -143,7 +190,7 @@ fn ranges(filter: &AlertFilter, severities: &[Severity]) -> Vec<Range> {
 }
 
 /// What holds for every range.
-fn common(db: &Db, filter: &AlertFilter, severities: &[Severity]) -> Clauses {
+fn common(db: &Db, filter: &AlertFilter, severities: &Severities) -> Clauses {
     let mut clauses = Clauses::new(db.engine());
     clauses.one_of("a.id", filter.ids.iter().map(|id| id.get()));
     clauses.raised(&filter.about.span);
@@ -153,13 +200,20 @@ fn common(db: &Db, filter: &AlertFilter, severities: &[Severity]) -> Clauses {
     }
     if !filter.ids.is_empty() || is_driven(filter) {
         clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
-        clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
+        severe(&mut clauses, severities);
         clauses.same_text("a.source_name", filter.about.values(Field::Source));
     }
     if !is_driven(filter) && (!filter.ids.is_empty() || !filter.about.values(Field::Source).is_empty()) {
         clauses.same_text("a.event_type", filter.about.values(Field::Type));
     }
     clauses
+}
+
+/// How bad alerts and their events have to be.
+fn severe(clauses: &mut Clauses, severities: &Severities) {
+    clauses.one_of("a.severity", severities.own.iter().map(|severity| severity.code()));
+    let of_event = "COALESCE(a.event_severity, a.severity)";
+    clauses.one_of(of_event, severities.events.iter().map(|severity| severity.code()));
 }
 
 /// Whether the list is put together from what few alerts have.
@@ -171,7 +225,7 @@ fn is_driven(filter: &AlertFilter) -> bool {
 pub(crate) fn ranges_sql(
     db: &Db,
     filter: &AlertFilter,
-    severities: &[Severity],
+    severities: &Severities,
     start: Start,
 ) -> (String, Vec<Value>) {
     let backwards = start.cursor.is_some_and(|cursor| cursor.backwards);
@@ -213,6 +267,9 @@ pub(crate) fn ranges_sql(
         if let Some(driver) = &range.driver {
             driver.fix(&mut clauses);
         }
+        if range.unrated {
+            clauses.push("a.event_severity IS NULL".into());
+        }
         if let Some(cursor) = from {
             let (time, last) = (clauses.param(cursor.time), clauses.param(cursor.id));
             clauses.push(format!("({at}, {id}) {beyond} (?{time}, ?{last})"));
@@ -249,7 +306,7 @@ impl Db {
         filter: &AlertFilter,
         request: PageRequest,
     ) -> Result<Page<Alert>, StoreError> {
-        let Some(severities) = severities(filter) else { return Ok(empty(request)) };
+        let Some(severities) = self.severities_of(filter).await? else { return Ok(empty(request)) };
         let rows = i64::from(request.size) + 1;
         let start = Start { cursor: request.cursor, skip: 0, rows };
         if filter.is_indexed() {
@@ -258,8 +315,8 @@ impl Db {
         let count = self.alert_list_count(filter, &severities).await?;
         let start = match start.cursor {
             Some(_) => start,
-            None if is_counted(filter) => {
-                match self.seek_alerts(filter, &severities, request.offset(), start).await? {
+            None if is_counted(filter) && severities.events.is_empty() => {
+                match self.seek_alerts(filter, &severities.own, request.offset(), start).await? {
                     Some(start) => start,
                     None => return Ok(past_the_end(request, count)),
                 }
@@ -272,21 +329,55 @@ impl Db {
         page_of(rows, count, request, alert_of, place)
     }
 
+    /// The severities that a filter lets through; nothing when it lets none through.
+    async fn severities_of(&self, filter: &AlertFilter) -> Result<Option<Severities>, StoreError> {
+        let (own, events) = (&filter.severities, &filter.event_severities);
+        let matters = !events.is_empty() || (filter.is_indexed() && !own.is_empty());
+        if !matters || self.read_one(RATED, vec![]).await?.is_none() {
+            return Ok(Severities::alike(filter));
+        }
+        Ok(Some(Severities { own: own.clone(), events: events.clone(), indexed: events.clone() }))
+    }
+
+    /// How many alerts of some severities and statuses there are, where some differ from their events: those that
+    /// don't, and those that do.
+    async fn rated_count(&self, filter: &AlertFilter, severities: &Severities) -> Result<i64, StoreError> {
+        let rated = |own: &[Severity], events: &[Severity]| {
+            let mut clauses = Clauses::new(self.engine());
+            clauses.push("a.event_severity IS NOT NULL".into());
+            clauses.one_of("a.event_severity", events.iter().map(|severity| severity.code()));
+            clauses.one_of("a.severity", own.iter().map(|severity| severity.code()));
+            clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
+            clauses
+        };
+        let mut count = 0;
+        if let Some(unrated) = severities.of_unrated() {
+            count += self.alert_counts().await?.sum(&filter.statuses, &unrated);
+            count -= self.count_up_to("alerts a", &rated(&unrated, &[]), i64::MAX).await?;
+        }
+        count += self.count_up_to("alerts a", &rated(&severities.own, &severities.events), i64::MAX).await?;
+        Ok(count)
+    }
+
     async fn alert_list_count(
         &self,
         filter: &AlertFilter,
-        severities: &[Severity],
+        severities: &Severities,
     ) -> Result<Count, StoreError> {
+        let alike = severities.events.is_empty();
         if is_counted(filter) {
-            return Ok(Count::Exact(self.alert_counts().await?.sum(&filter.statuses, severities)));
+            return Ok(Count::Exact(match alike {
+                true => self.alert_counts().await?.sum(&filter.statuses, &severities.own),
+                false => self.rated_count(filter, severities).await?,
+            }));
         }
-        if let Some(n) = self.count_by_name(filter, severities).await? {
+        if alike && let Some(n) = self.count_by_name(filter, &severities.own).await? {
             return Ok(Count::Exact(n));
         }
         let mut clauses = common(self, filter, severities);
         if filter.ids.is_empty() && !is_driven(filter) {
             clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
-            clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
+            severe(&mut clauses, severities);
             clauses.same_text("a.source_name", filter.about.values(Field::Source));
             if filter.about.values(Field::Source).is_empty() {
                 clauses.same_text("a.event_type", filter.about.values(Field::Type));
@@ -369,7 +460,7 @@ impl Db {
     async fn indexed_alerts(
         &self,
         filter: &AlertFilter,
-        severities: &[Severity],
+        severities: &Severities,
         start: Start,
         request: PageRequest,
     ) -> Result<Page<Alert>, StoreError> {
@@ -389,14 +480,14 @@ impl Db {
     async fn indexed_alert_list(
         &self,
         filter: &AlertFilter,
-        severities: &[Severity],
+        severities: &Severities,
     ) -> Result<Option<Indexed>, StoreError> {
         let engine = self.engine();
-        let Some(question) = question(engine, &filter.about, severities) else { return Ok(None) };
+        let Some(question) = question(engine, &filter.about, &severities.indexed) else { return Ok(None) };
         let mut clauses = Clauses::new(engine);
         clauses.one_of("a.id", filter.ids.iter().map(|id| id.get()));
         clauses.one_of("a.status", filter.statuses.iter().map(|status| status.code()));
-        clauses.one_of("a.severity", severities.iter().map(|severity| severity.code()));
+        severe(&mut clauses, severities);
         clauses.about_event(&filter.about);
         clauses.raised(&filter.about.span);
         clauses.triaged(&filter.triage);

@@ -1,8 +1,10 @@
 //! Alerts and their history.
 
+use crate::clauses::Clauses;
 use crate::db::{Batch, Cell, Row, Rows, Table};
 use crate::events::{EVENT_COLUMNS, event_at};
 use crate::rollups::{Names, Tally};
+use crate::triage::ASKED_AT_ONCE;
 use crate::{Db, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,7 +99,7 @@ pub(crate) fn raise(
         };
         let event = &events[place];
         tally.alert(event.created_at, (Status::Open, event.severity), names.of(event), 1);
-        tally.groups.add(&alert.rule, event, alert.id, Status::Open, 1);
+        tally.groups.add(&alert.rule, event, alert.id, (Status::Open, event.severity), 1);
         placed.push((alert, place));
     }
     batch.bulk(&ALERTS, AlertRows { events, alerts: placed });
@@ -142,5 +144,20 @@ impl Db {
         let sql = format!("SELECT {columns} FROM alerts a {WITH_ALERT} WHERE a.id = ?1");
         let row = self.read_one(sql, vec![id.get().into()]).await?;
         row.map(|row| alert_of(&row)).transpose()
+    }
+
+    /// Alerts by their ids; those that there are.
+    pub async fn alerts_by_id(&self, ids: &[i64]) -> Result<HashMap<i64, Alert>, StoreError> {
+        let mut alerts = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(ASKED_AT_ONCE) {
+            let mut clauses = Clauses::new(self.engine());
+            clauses.one_of("a.id", some.iter().copied());
+            let sql = format!("SELECT {} FROM alerts a {WITH_ALERT}{}", alert_columns(), clauses.sql());
+            for row in self.read(sql, clauses.params).await? {
+                let alert = alert_of(&row)?;
+                alerts.insert(alert.id.get(), alert);
+            }
+        }
+        Ok(alerts)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::alerts::{self, NewAlert};
 use crate::db::{Batch, Cell, Engine, Row, Rows, Table};
+use crate::feed;
 use crate::index::{self, Kind};
 use crate::once::{self, Piece};
 use crate::rollups::{Names, Tally};
@@ -91,6 +92,10 @@ pub fn ingest(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> B
         index::expect(&mut batch, Kind::Events, events.iter().map(|event| event.id.get()));
         index::expect(&mut batch, Kind::Alerts, alerts.iter().map(|alert| alert.id.get()));
     }
+    let ids = events.iter().map(|event| event.id.get());
+    if let Some(event) = events.first() {
+        feed::brought(&mut batch, event.created_at, ids, alerts.iter().map(|alert| alert.id.get()));
+    }
     alerts::raise(&mut batch, &mut tally, names, events, alerts);
     once::remember(&mut batch, pieces);
     tally.write(&mut batch, lane);
@@ -141,6 +146,20 @@ impl Db {
         let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1");
         let row = self.read_one(sql, vec![id.get().into()]).await?;
         row.map(|row| event_at(&row, 0)).transpose()
+    }
+
+    /// The events of some ranges of ids, first and last, in order.
+    pub async fn events_between(&self, ranges: &[(i64, i64)]) -> Result<Vec<Event>, StoreError> {
+        let sql =
+            format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id >= ?1 AND e.id <= ?2 ORDER BY e.id");
+        let mut events = Vec::new();
+        for (first, last) in ranges {
+            let rows = self.read(sql.clone(), vec![(*first).into(), (*last).into()]).await?;
+            for row in &rows {
+                events.push(event_at(row, 0)?);
+            }
+        }
+        Ok(events)
     }
 
     /// Makes the places for events of this month and the next ones; only PostgreSQL needs them.

@@ -59,10 +59,17 @@ pub(crate) struct GroupTally(BTreeMap<Key, Added>);
 
 impl GroupTally {
     /// So many alerts more (or fewer) of a status.
-    pub(crate) fn add(&mut self, rule: &str, event: &Event, alert: AlertId, status: Status, n: i64) {
+    pub(crate) fn add(
+        &mut self,
+        rule: &str,
+        event: &Event,
+        alert: AlertId,
+        place: (Status, Severity),
+        n: i64,
+    ) {
         let key = Key {
             rule: rule.to_owned(),
-            severity: event.severity.code(),
+            severity: place.1.code(),
             source: event.source_name.to_ascii_lowercase(),
             kind: event.event_type.to_ascii_lowercase(),
         };
@@ -75,16 +82,16 @@ impl GroupTally {
             last: at,
             last_alert: alert,
         });
-        added.n[status as usize - 1] += n;
+        added.n[place.0 as usize - 1] += n;
         added.first = added.first.min(at);
         added.last = added.last.max(at);
         added.last_alert = added.last_alert.max(alert);
     }
 
     /// An alert that moves on.
-    pub(crate) fn moved(&mut self, alert: &Alert, to: Status) {
-        self.add(&alert.rule, &alert.event, alert.id, alert.status, -1);
-        self.add(&alert.rule, &alert.event, alert.id, to, 1);
+    pub(crate) fn moved(&mut self, before: &Alert, after: &Alert) {
+        self.add(&before.rule, &before.event, before.id, (before.status, before.severity), -1);
+        self.add(&after.rule, &after.event, after.id, (after.status, after.severity), 1);
     }
 
     /// Adds the changes to a batch, in the order of their keys.

@@ -110,18 +110,9 @@ fn document(event: &Event) -> String {
             places.push((from, all.len() as u32));
         }
     };
-    let details = &event.details;
-    for text in [&event.source_name, &event.event_type, &event.description] {
-        each_term(text, &mut see);
-    }
-    for text in [&details.host, &details.user, &details.src_ip, &details.dst_ip].into_iter().flatten() {
-        each_term(text, &mut see);
-    }
-    if let Some(attributes) = &details.attributes {
-        attributes.each_value(|value| each_term(value, &mut see));
-    }
+    event.each_text(|text| each_term(text, &mut see));
     for field in Field::ALL {
-        if let Some(value) = field_value(event, field) {
+        if let Some(value) = field.of(event) {
             see(&field_term(field.name(), value));
         }
     }
@@ -130,19 +121,6 @@ fn document(event: &Event) -> String {
     terms.sort_unstable();
     terms.dedup();
     terms.join(" ")
-}
-
-/// What an event says in a field.
-fn field_value(event: &Event, field: Field) -> Option<&str> {
-    let details = &event.details;
-    match field {
-        Field::Source => Some(&event.source_name),
-        Field::Type => Some(&event.event_type),
-        Field::Host => details.host.as_deref(),
-        Field::User => details.user.as_deref(),
-        Field::SrcIp => details.src_ip.as_deref(),
-        Field::DstIp => details.dst_ip.as_deref(),
-    }
 }
 
 /// The term by which events of a severity are found.

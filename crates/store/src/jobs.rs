@@ -1,10 +1,11 @@
 //! One thing done with many alerts: in pieces, each one transaction, with what came of each alert, so that it can be
 //! gone on with and taken back.
 
-use crate::alerts::{PEOPLE, WITH_ALERT, alert_columns, alert_of};
+use crate::alerts::PEOPLE;
 use crate::audit::AuditEntry;
 use crate::clauses::Clauses;
 use crate::db::{Batch, Row, Table, Value};
+use crate::feed;
 use crate::rollups::Tally;
 use crate::triage::Acted;
 use crate::{Db, StoreError};
@@ -46,7 +47,7 @@ const EXTEND: &str = "UPDATE jobs SET total = total + ?2 WHERE id = ?1";
 const CLAIM: &str = "UPDATE jobs SET worked_at = ?3 WHERE id = ?1 AND worked_at = ?2 AND finished_at IS NULL";
 const WAITING: &str =
     "SELECT alert_id FROM job_alerts WHERE job = ?1 AND outcome IS NULL ORDER BY alert_id LIMIT ?2";
-const REMEMBER: &str = "UPDATE job_alerts SET outcome = ?3, version = ?4, status = ?5, verdict = ?6, assignee_id = ?7, assignee = ?8, snoozed_until = ?9, tags = ?10, title = ?11
+const REMEMBER: &str = "UPDATE job_alerts SET outcome = ?3, version = ?4, status = ?5, verdict = ?6, assignee_id = ?7, assignee = ?8, snoozed_until = ?9, tags = ?10, title = ?11, severity = ?12
      WHERE job = ?1 AND alert_id = ?2 AND outcome IS NULL";
 const ADVANCE: &str =
     "UPDATE jobs SET done = done + ?2, changed = changed + ?3, worked_at = ?4 WHERE id = ?1";
@@ -328,16 +329,9 @@ impl Db {
         let (done, changed) = (ids.len() as i64, acted.len() as i64);
         batch.one(ADVANCE, vec![id.into(), done.into(), changed.into(), by.at.micros().into()]);
         tally.write(&mut batch, PEOPLE);
+        feed::changed(&mut batch, by.at, acted.iter().map(|one| (one.before.id, one.step.alert.version)));
         acted.iter().for_each(|one| one.audit(&mut batch, by));
         Ok(batch)
-    }
-
-    async fn alerts_by_id(&self, ids: &[i64]) -> Result<HashMap<i64, Alert>, StoreError> {
-        let mut clauses = Clauses::new(self.engine());
-        clauses.one_of("a.id", ids.iter().copied());
-        let sql = format!("SELECT {} FROM alerts a {WITH_ALERT}{}", alert_columns(), clauses.sql());
-        let rows = self.read(sql, clauses.params).await?;
-        rows.iter().map(|row| alert_of(row).map(|alert| (alert.id.get(), alert))).collect()
     }
 
     /// The versions that a job made of alerts, and how they stood before.
@@ -346,7 +340,7 @@ impl Db {
         clauses.with("job = {}", job);
         clauses.one_of("alert_id", ids.iter().copied());
         let sql = format!(
-            "SELECT alert_id, version, status, verdict, assignee_id, assignee, snoozed_until, tags, title FROM job_alerts{}",
+            "SELECT alert_id, version, status, verdict, assignee_id, assignee, snoozed_until, tags, title, COALESCE(severity, (SELECT a.severity FROM alerts a WHERE a.id = alert_id)) FROM job_alerts{}",
             clauses.sql()
         );
         self.read(sql, clauses.params).await?.iter().map(stand).collect()
@@ -357,7 +351,7 @@ impl Db {
         alert: &Alert,
         known: &mut HashMap<(String, String, Severity), [String; 2]>,
     ) -> Result<[String; 2], StoreError> {
-        let key = (alert.event.source_name.clone(), alert.event.event_type.clone(), alert.severity);
+        let key = (alert.event.source_name.clone(), alert.event.event_type.clone(), alert.event.severity);
         if let Some(names) = known.get(&key) {
             return Ok(names.clone());
         }
@@ -419,6 +413,7 @@ fn stand(row: &Row) -> Result<(i64, (i64, Stand)), StoreError> {
     };
     let stand = Stand {
         status: row.code(2, Status::from_code)?,
+        severity: row.code(9, Severity::from_code)?,
         verdict: row.opt_int(3)?.and_then(Verdict::from_code),
         assignee,
         snoozed_until: row.opt_int(6)?.map(Timestamp::from_micros),
@@ -448,6 +443,7 @@ fn remember(batch: &mut Batch, job: &str, alert: i64, outcome: Outcome, acted: O
             stood.and_then(|stood| stood.snoozed_until).map(Timestamp::micros).into(),
             tags.into(),
             stood.and_then(|stood| stood.title.as_deref()).into(),
+            stood.map(|stood| stood.severity.code()).into(),
         ],
     );
 }

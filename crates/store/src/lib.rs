@@ -17,6 +17,7 @@ mod events;
 mod factors;
 #[doc(hidden)]
 pub mod faults;
+mod feed;
 mod groups;
 mod ids;
 mod index;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 #[doc(hidden)]
 pub use events::ingest_apart;
 pub use events::{Ingest, ingest};
+pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
@@ -66,7 +68,9 @@ pub mod testing {
 
     /// The statement that a list of alerts becomes that needs no search index.
     pub fn alert_statement(db: &crate::Db, filter: &AlertFilter, cursor: Option<Cursor>) -> String {
-        crate::alert_list::ranges_sql(db, filter, &filter.severities, start(cursor)).0
+        let severities =
+            crate::alert_list::Severities::alike(filter).expect("suites ask for what there can be");
+        crate::alert_list::ranges_sql(db, filter, &severities, start(cursor)).0
     }
 
     /// The statement that a list of events becomes that needs no search index.
@@ -81,6 +85,14 @@ pub mod testing {
         now: watchpost_model::Timestamp,
     ) -> Result<(), crate::StoreError> {
         db.migrate_to(step, now).await.map(drop)
+    }
+
+    /// What was committed behind a place, asked for without care for transactions that are still under way.
+    pub async fn feed_after_naive(
+        db: &crate::Db,
+        place: crate::FeedPlace,
+    ) -> Result<Vec<crate::FeedEntry>, crate::StoreError> {
+        db.feed_after_naive(place, 1_000).await
     }
 
     /// Lets the search index begin a new shard after so few texts.

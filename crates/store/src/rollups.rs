@@ -247,7 +247,7 @@ impl Db {
         let mut names =
             [alert.event.source_name.to_ascii_lowercase(), alert.event.event_type.to_ascii_lowercase()];
         for (series, name) in [Series::AlertSource, Series::AlertType].into_iter().zip(&mut names) {
-            let value = format!("{}.{name}", alert_value(Status::Open, alert.severity));
+            let value = format!("{}.{name}", alert_value(Status::Open, alert.event.severity));
             if self.read_one(HAS_COUNT, vec![(series as i64).into(), value.into()]).await?.is_none() {
                 name.clear();
             }

@@ -3,17 +3,19 @@
 
 use crate::alerts::PEOPLE;
 use crate::audit::AuditEntry;
+use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
+use crate::feed;
 use crate::rollups::Tally;
 use crate::{Db, StoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use watchpost_model::alert::HistoryEntry;
 use watchpost_model::triage::{Action, Step, Verdict};
-use watchpost_model::{Alert, AlertId, Status, Timestamp};
+use watchpost_model::{Alert, AlertId, Severity, Status, Timestamp};
 
 const CHANGE: &str = "UPDATE alerts SET status = ?1, updated_at = ?2, acknowledged_at = ?5, acknowledged_by = ?6, resolved_at = ?7, resolved_by = ?8,
-         verdict = ?9, assignee_id = ?10, snoozed_until = ?11, tags = ?12, title = ?13, version = version + 1
+         verdict = ?9, assignee_id = ?10, snoozed_until = ?11, tags = ?12, title = ?13, severity = ?14, event_severity = ?15, version = version + 1
      WHERE id = ?3 AND version = ?4";
 
 const REMEMBER: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why)
@@ -25,6 +27,9 @@ const HISTORY: &str = "SELECT version, at, actor, from_status, to_status, action
 const TAG: &str =
     "INSERT INTO alert_tags (tag, created_at, alert_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 const UNTAG: &str = "DELETE FROM alert_tags WHERE tag = ?1 AND created_at = ?2 AND alert_id = ?3";
+
+/// Alerts in one question.
+pub(crate) const ASKED_AT_ONCE: usize = 500;
 
 /// How often a change that states no version is tried again when somebody else was quicker.
 const TRIES: usize = 8;
@@ -72,6 +77,7 @@ impl Db {
             let mut tally = Tally::default();
             acted.write(&mut batch, &mut tally, &names, why, by);
             tally.write(&mut batch, PEOPLE);
+            feed::changed(&mut batch, by.at, [(id, acted.step.alert.version)].into_iter());
             acted.audit(&mut batch, by);
             match self.write(Arc::new(batch)).await {
                 Ok(()) => return Ok(acted),
@@ -80,6 +86,29 @@ impl Db {
             }
         }
         Err(StoreError::Conflict)
+    }
+
+    /// What changes made some versions of some alerts.
+    pub async fn history_of(
+        &self,
+        changes: &[(AlertId, i64)],
+    ) -> Result<HashMap<(AlertId, i64), HistoryEntry>, StoreError> {
+        let mut found = HashMap::new();
+        for some in changes.chunks(ASKED_AT_ONCE) {
+            let mut clauses = Clauses::new(self.engine());
+            clauses.one_of("alert_id", some.iter().map(|(alert, _)| alert.get()));
+            clauses.one_of("version", some.iter().map(|(_, version)| *version));
+            let sql = format!(
+                "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, alert_id FROM alert_history{}",
+                clauses.sql()
+            );
+            for row in self.read(sql, clauses.params).await? {
+                found.insert((AlertId::new(row.int(10)?), row.int(0)?), entry(&row)?);
+            }
+        }
+        let wanted: HashSet<&(AlertId, i64)> = changes.iter().collect();
+        found.retain(|change, _| wanted.contains(change));
+        Ok(found)
     }
 
     /// What happened to an alert since it was raised, oldest first.
@@ -144,11 +173,13 @@ impl Acted {
             ],
         );
         self.tags(batch);
-        if before.status != after.status {
+        if (before.status, before.severity) != (after.status, after.severity) {
             let names = [names[0].as_str(), names[1].as_str()];
             tally.alert(before.created_at, (before.status, before.severity), names, -1);
             tally.alert(before.created_at, (after.status, after.severity), names, 1);
-            tally.groups.moved(before, after.status);
+            tally.groups.moved(before, after);
+        }
+        if before.status != after.status {
             tally.reaction(before, after.status, by.at);
         }
     }
@@ -183,6 +214,11 @@ impl Acted {
                 micros(after.snoozed_until).into(),
                 tags.into(),
                 after.title.as_deref().into(),
+                after.severity.code().into(),
+                Some(after.event.severity)
+                    .filter(|severity| *severity != after.severity)
+                    .map(Severity::code)
+                    .into(),
             ],
         );
     }

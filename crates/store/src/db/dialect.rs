@@ -169,7 +169,7 @@ impl Engine {
 
     /// Fills the tokens of a migration text with this engine's types.
     pub(crate) fn migration(self, text: &str) -> String {
-        let tokens: [(&str, &str); 7] = match self {
+        let tokens: [(&str, &str); 8] = match self {
             Self::Sqlite => [
                 ("{id}", "INTEGER PRIMARY KEY"),
                 ("{auto_id}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
@@ -178,6 +178,7 @@ impl Engine {
                 ("{strict}", "STRICT"),
                 ("{by_key}", "STRICT, WITHOUT ROWID"),
                 ("{counting}", "STRICT, WITHOUT ROWID"),
+                ("{feed_key}", "seq INTEGER PRIMARY KEY AUTOINCREMENT,"),
             ],
             Self::Postgres => [
                 ("{id}", "BIGINT PRIMARY KEY"),
@@ -188,6 +189,12 @@ impl Engine {
                 ("{by_key}", ""),
                 // Room on each page, so that a count that grows stays where it is.
                 ("{counting}", "WITH (fillfactor = 50)"),
+                (
+                    "{feed_key}",
+                    "xact BIGINT NOT NULL DEFAULT (CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)),
+                     seq BIGINT GENERATED ALWAYS AS IDENTITY,
+                     PRIMARY KEY (xact, seq),",
+                ),
             ],
         };
         // SQLite gets it as a function of each connection.

@@ -47,6 +47,13 @@ const INDEXES: &[Index] = &[
         columns: "snoozed_until",
         only: "snoozed_until IS NOT NULL",
     },
+    Index {
+        name: "alerts_rated",
+        table: "alerts",
+        columns: "event_severity, created_at, id",
+        only: "event_severity IS NOT NULL",
+    },
+    Index { name: "alert_history_at", table: "alert_history", columns: "at, alert_id, version", only: "" },
 ];
 
 impl Index {

@@ -99,7 +99,7 @@ pub(crate) struct AlertView {
     event_id: i64,
     event_type: String,
     source_name: String,
-    /// How bad it is.
+    /// How bad it is; as its event said, unless somebody said otherwise.
     severity: &'static str,
     /// Where it stands.
     pub(crate) status: &'static str,
@@ -146,7 +146,7 @@ pub(crate) struct ChangeView {
     at: String,
     /// Who did it.
     actor: String,
-    /// What was done: `raised`, `status`, `assign`, `snooze`, `tags`, `title` or `note`.
+    /// What was done: `raised`, `status`, `assign`, `snooze`, `tags`, `title`, `severity`, `note` or `undo`.
     action: String,
     /// What it was before, such as the status; `null` where the alert was raised.
     from: Option<String>,

@@ -4,7 +4,7 @@ use crate::api::page::PageView;
 use crate::api::triage::{named, said};
 use crate::auth::guard::{AlertChanger, Caller};
 use crate::auth::secret::random_text;
-use crate::body::{Field, Holds, VERDICTS};
+use crate::body::{Field, Holds, SEVERITIES, VERDICTS};
 use crate::error::{ApiError, choose_from};
 use crate::extract::{Input, ListRequest};
 use crate::openapi::Operation;
@@ -40,7 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often a piece is tried again when others keep changing its alerts.
 const TRIES: usize = 20;
 
-const ACTIONS: &[&str] = &["ack", "unack", "resolve", "reopen", "assign", "snooze", "tags", "notes"];
+const ACTIONS: &[&str] =
+    &["ack", "unack", "resolve", "reopen", "assign", "snooze", "tags", "severity", "notes"];
 const BODY: &[Field] = &[
     Field::required("action", Holds::OneOf(ACTIONS), "What to do, as by the path of that name.", "resolve"),
     Field::optional("ids", Holds::Texts, "With these alerts, by their numbers.", r#"["17", "18"]"#),
@@ -56,6 +57,7 @@ const BODY: &[Field] = &[
     Field::optional("until", Holds::Text, "For `snooze`.", "+4h"),
     Field::optional("add", Holds::Texts, "For `tags`.", r#"["vpn"]"#),
     Field::optional("remove", Holds::Texts, "For `tags`.", r#"["triage"]"#),
+    Field::optional("severity", Holds::OneOf(SEVERITIES), "For `severity`.", "LOW"),
     Field::optional("text", Holds::Text, "For `notes`.", "One of many."),
     Field::optional("why", Holds::Text, "Why; kept in the history of each.", "A test of the scanner"),
 ];
@@ -269,7 +271,7 @@ fn begun(job: Job) -> Response {
 
 /// The fields that say what to do, as JSON, for whoever goes on with the job.
 fn request(fields: &Fields<'_>) -> String {
-    let names = ["action", "verdict", "assignee", "until", "add", "remove", "text", "why"];
+    let names = ["action", "verdict", "assignee", "until", "add", "remove", "severity", "text", "why"];
     let value = |given: Given<'_>| match given {
         Given::Text(text) => Some(serde_json::Value::from(text.into_owned())),
         Given::List(texts) => Some(texts.into_iter().map(|text| text.into_owned()).collect()),

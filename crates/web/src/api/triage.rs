@@ -3,7 +3,7 @@
 use crate::api::Case;
 use crate::api::alerts::{AlertView, with_tag};
 use crate::auth::guard::{AlertChanger, AlertReader, Caller};
-use crate::body::{Field, Holds, VERDICTS};
+use crate::body::{Field, Holds, SEVERITIES, VERDICTS};
 use crate::error::{ApiError, choose_from};
 use crate::extract::{Id, Input, based_on};
 use crate::openapi::Operation;
@@ -20,7 +20,7 @@ use watchpost_model::text::Given;
 use watchpost_model::triage::{
     Action, Assignee, MAX_SNOOZE_SECONDS, Verdict, check_note, check_tags, check_title,
 };
-use watchpost_model::{Actor, Alert, AlertId, Invalid, Status, Timestamp, User, invalid};
+use watchpost_model::{Actor, Alert, AlertId, Invalid, Severity, Status, Timestamp, User, invalid};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
 use watchpost_store::StoreError;
@@ -61,6 +61,11 @@ const TAGS: &[Field] = &[
         r#"["vpn"]"#,
     ),
     Field::optional("remove", Holds::Texts, "Tags to take away.", r#"["triage"]"#),
+    WHY,
+    VERSION,
+];
+const SEVERITY: &[Field] = &[
+    Field::required("severity", Holds::OneOf(SEVERITIES), "How bad it is, in any letter case.", "MEDIUM"),
     WHY,
     VERSION,
 ];
@@ -111,6 +116,11 @@ pub(crate) fn routes(routes: &mut Routes) {
     );
     routes.add(&["/api/v1/alerts/{id}/tags"], action("tagAlert", "Change an alert's tags", TAGS), tag);
     routes.add(&["/api/v1/alerts/{id}/title"], action("titleAlert", "Call an alert something", TITLE), title);
+    routes.add(
+        &["/api/v1/alerts/{id}/severity"],
+        action("rateAlert", "Say how bad an alert is, whatever its event said", SEVERITY),
+        rate,
+    );
     routes.add(
         &["/api/v1/alerts/{id}/notes"],
         action("noteAlert", "Say something about an alert", NOTE),
@@ -208,6 +218,7 @@ pub(crate) async fn named(
         "assign" => Action::Assign(assignee(state, &fields.get("assignee"), caller).await?),
         "snooze" => Action::Snooze(until(&fields.get("until"), now()).map_err(field("until"))?),
         "title" => Action::Title(check_title(&fields.get("title")).map_err(field("title"))?),
+        "severity" => Action::Rate(severity(&fields.get("severity"))?),
         "notes" => Action::Note,
         "tags" => {
             let mut wrong = Invalid::new();
@@ -218,6 +229,11 @@ pub(crate) async fn named(
         }
         _ => return Ok(None),
     }))
+}
+
+fn severity(given: &Given<'_>) -> Result<Severity, Invalid> {
+    let read = |text: &str| Severity::parse(text).ok_or_else(|| choose_from(text, SEVERITIES));
+    given.required().and_then(read).map_err(|message| Invalid::field("severity", message))
 }
 
 /// What goes into the history beside the action: why, or the note itself.
@@ -259,6 +275,7 @@ actions! {
     snooze => "snooze";
     tag => "tags";
     title => "title";
+    rate => "severity";
     note => "notes";
 }
 

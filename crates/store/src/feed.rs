@@ -1,0 +1,210 @@
+//! What was committed, in an order in which it can be followed without missing anything.
+//!
+//! Each transaction that brings or changes something leaves one row. On SQLite transactions are committed one after
+//! the other, so the row's number is the order. On PostgreSQL they overlap: one that took its number earlier may
+//! commit later, and whoever asked for "everything behind the last number" would never see it. There the order is the
+//! number of the transaction, and only those are read that are older than every transaction still under way: behind
+//! them nothing can appear any more.
+
+use crate::db::{Batch, Engine, Row};
+use crate::{Db, StoreError};
+use std::fmt::Write;
+use std::sync::Arc;
+use watchpost_model::{AlertId, Timestamp};
+
+/// How long one can go on from where one was.
+pub const FEED_KEPT_SECONDS: i64 = 3_600;
+/// Rows forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: i64 = 5_000;
+
+const LEAVE: &str = "INSERT INTO feed (at, events, alerts, changes) VALUES (?1, ?2, ?3, ?4)";
+
+/// The oldest transaction that is still under way.
+macro_rules! under_way {
+    () => {
+        "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)"
+    };
+}
+
+const END_SQLITE: &str = "SELECT 0, COALESCE(MAX(seq), 0) FROM feed";
+const END_POSTGRES: &str = concat!("SELECT ", under_way!(), ", CAST(0 AS BIGINT)");
+const AFTER_SQLITE: &str =
+    "SELECT 0, seq, at, events, alerts, changes FROM feed WHERE ?1 = 0 AND seq > ?2 ORDER BY seq LIMIT ?3";
+const AFTER_POSTGRES: &str = concat!(
+    "SELECT xact, seq, at, events, alerts, changes FROM feed WHERE (xact, seq) > (?1, ?2) AND xact < ",
+    under_way!(),
+    " ORDER BY xact, seq LIMIT ?3"
+);
+/// The mistake that this is made to avoid, for the suite that shows that it would notice.
+const AFTER_NAIVE: &str =
+    "SELECT 0, seq, at, events, alerts, changes FROM feed WHERE seq > ?2 AND ?1 >= 0 ORDER BY seq LIMIT ?3";
+const FORGET_SQLITE: &str = "DELETE FROM feed WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM feed ORDER BY seq LIMIT ?2) o WHERE at < ?1)";
+const FORGET_POSTGRES: &str = "DELETE FROM feed WHERE (xact, seq) IN (SELECT xact, seq FROM (SELECT xact, seq, at FROM feed ORDER BY xact, seq LIMIT ?2) o WHERE at < ?1)";
+const OLDEST: &str = "SELECT MIN(at) FROM feed";
+
+/// A place in the feed, behind everything up to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeedPlace {
+    /// The transaction; 0 on SQLite.
+    pub xact: i64,
+    /// The row.
+    pub seq: i64,
+}
+
+/// What a transaction brought and changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Where it is.
+    pub place: FeedPlace,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Ranges of ids of events, first and last.
+    pub events: Vec<(i64, i64)>,
+    /// Ranges of ids of alerts that were raised.
+    pub alerts: Vec<(i64, i64)>,
+    /// Alerts that were changed, each with the version that the change made.
+    pub changes: Vec<(AlertId, i64)>,
+}
+
+impl FeedEntry {
+    /// How many things it tells of.
+    pub fn len(&self) -> usize {
+        let ids = |ranges: &[(i64, i64)]| ranges.iter().map(|(first, last)| last - first + 1).sum::<i64>();
+        (ids(&self.events) + ids(&self.alerts)) as usize + self.changes.len()
+    }
+
+    /// Whether it tells of nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Ids in order as ranges, such as `5-9,12`.
+fn ranges(ids: impl Iterator<Item = i64>) -> String {
+    let mut all: Vec<(i64, i64)> = Vec::new();
+    for id in ids {
+        match all.last_mut() {
+            Some((_, last)) if *last + 1 == id => *last = id,
+            _ => all.push((id, id)),
+        }
+    }
+    let mut text = String::new();
+    for (first, last) in all {
+        let comma = if text.is_empty() { "" } else { "," };
+        match first == last {
+            true => write!(text, "{comma}{first}"),
+            false => write!(text, "{comma}{first}-{last}"),
+        }
+        .expect("a text takes all that is written to it");
+    }
+    text
+}
+
+/// Says in its batch what a transaction brings.
+pub(crate) fn brought(
+    batch: &mut Batch,
+    at: Timestamp,
+    events: impl Iterator<Item = i64>,
+    alerts: impl Iterator<Item = i64>,
+) {
+    let (events, alerts) = (ranges(events), ranges(alerts));
+    batch.any(LEAVE, vec![at.micros().into(), events.into(), alerts.into(), "".into()]);
+}
+
+/// Says in its batch which alerts a transaction changes, and to which versions.
+pub(crate) fn changed(batch: &mut Batch, at: Timestamp, changes: impl Iterator<Item = (AlertId, i64)>) {
+    let changes: Vec<String> = changes.map(|(alert, version)| format!("{alert}.{version}")).collect();
+    if !changes.is_empty() {
+        let changes = changes.join(",");
+        batch.any(LEAVE, vec![at.micros().into(), "".into(), "".into(), changes.into()]);
+    }
+}
+
+fn pairs(text: &str, between: char) -> Result<Vec<(i64, i64)>, StoreError> {
+    let read = |part: &str| {
+        let (first, last) = part.split_once(between).unwrap_or((part, part));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    let parts = text.split(',').filter(|part| !part.is_empty());
+    let wrong = || StoreError::Internal(format!("the feed holds {text}, which are no ids"));
+    parts.map(|part| read(part).ok_or_else(wrong)).collect()
+}
+
+fn entry(row: &Row) -> Result<FeedEntry, StoreError> {
+    let changes = pairs(&row.text(5)?, '.')?;
+    Ok(FeedEntry {
+        place: FeedPlace { xact: row.int(0)?, seq: row.int(1)? },
+        at: Timestamp::from_micros(row.int(2)?),
+        events: pairs(&row.text(3)?, '-')?,
+        alerts: pairs(&row.text(4)?, '-')?,
+        changes: changes.into_iter().map(|(alert, version)| (AlertId::new(alert), version)).collect(),
+    })
+}
+
+impl Db {
+    /// The place behind everything that is committed: whoever goes on from here sees what comes.
+    pub async fn feed_end(&self) -> Result<FeedPlace, StoreError> {
+        let sql = match self.engine() {
+            Engine::Sqlite => END_SQLITE,
+            Engine::Postgres => END_POSTGRES,
+        };
+        let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
+        Ok(FeedPlace { xact: row.int(0)?, seq: row.int(1)? })
+    }
+
+    /// What was committed behind a place, in order, so many entries at most.
+    pub async fn feed_after(&self, place: FeedPlace, limit: i64) -> Result<Vec<FeedEntry>, StoreError> {
+        let sql = match self.engine() {
+            Engine::Sqlite => AFTER_SQLITE,
+            Engine::Postgres => AFTER_POSTGRES,
+        };
+        self.feed_rows(sql, place, limit).await
+    }
+
+    /// As [`Db::feed_after`], without care: misses what is committed late.
+    pub(crate) async fn feed_after_naive(
+        &self,
+        place: FeedPlace,
+        limit: i64,
+    ) -> Result<Vec<FeedEntry>, StoreError> {
+        self.feed_rows(AFTER_NAIVE, place, limit).await
+    }
+
+    async fn feed_rows(
+        &self,
+        sql: &'static str,
+        place: FeedPlace,
+        limit: i64,
+    ) -> Result<Vec<FeedEntry>, StoreError> {
+        let params = vec![place.xact.into(), place.seq.into(), limit.into()];
+        self.read(sql, params).await?.iter().map(entry).collect()
+    }
+
+    /// Forgets entries from before a time; whether there may be more of them.
+    pub async fn forget_feed(&self, before: Timestamp) -> Result<bool, StoreError> {
+        let mut batch = Batch::new();
+        let sql = match self.engine() {
+            Engine::Sqlite => FORGET_SQLITE,
+            Engine::Postgres => FORGET_POSTGRES,
+        };
+        batch.any(sql, vec![before.micros().into(), FORGOTTEN_AT_ONCE.into()]);
+        self.write(Arc::new(batch)).await?;
+        let oldest = self.read_one(OLDEST, vec![]).await?.ok_or(StoreError::NotFound)?.opt_int(0)?;
+        Ok(oldest.is_some_and(|at| at < before.micros()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_as_ranges_and_read_back() {
+        let text = ranges([1, 2, 3, 7, 9, 10].into_iter());
+        assert_eq!(text, "1-3,7,9-10");
+        assert_eq!(pairs(&text, '-').unwrap(), [(1, 3), (7, 7), (9, 10)]);
+        assert_eq!(ranges(std::iter::empty()), "");
+        assert_eq!(pairs("", '-').unwrap(), []);
+        assert!(pairs("1-x", '-').is_err());
+    }
+}
