@@ -7,6 +7,7 @@
 mod clock;
 mod commit;
 pub mod decode;
+mod feed;
 mod ids;
 mod index;
 mod intake;
@@ -15,6 +16,7 @@ mod upkeep;
 
 pub use clock::now;
 pub use commit::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, commit_loop};
+pub use feed::{Feed, Follower, Piece};
 pub use index::Indexing;
 pub use intake::{Detected, Intake, KeyInUse, Keyed, Limits, Queue, Receipt, Refused, intake};
 pub use metrics::PipelineMetrics;

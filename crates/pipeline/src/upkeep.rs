@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use std::time::Duration;
-use watchpost_store::Db;
+use watchpost_store::{Db, FEED_KEPT_SECONDS};
 
 /// Between two rounds: far more often than a month begins.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -27,6 +27,16 @@ pub async fn upkeep(db: Db) {
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(%error, "old idempotency keys could not be forgotten");
+                    break;
+                }
+            }
+        }
+        loop {
+            match db.forget_feed(now().plus_seconds(-FEED_KEPT_SECONDS)).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old entries of the feed could not be forgotten");
                     break;
                 }
             }
