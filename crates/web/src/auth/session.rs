@@ -10,7 +10,7 @@ use crate::settings::{Settings, without_port};
 use crate::state::AppState;
 use crate::throttle;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use subtle::ConstantTimeEq;
 use watchpost_model::{Timestamp, User};
 use watchpost_pipeline::now;
@@ -22,6 +22,8 @@ const IDLE_SECONDS: i64 = 2 * 60 * 60;
 const MAX_SECONDS: i64 = 12 * 60 * 60;
 /// How exactly the last use is known, so that looking at a page isn't a write each time.
 const SEEN_EVERY_SECONDS: i64 = 60;
+/// What a page says when it keeps itself current: nobody has to sit in front of it.
+const BACKGROUND: HeaderName = HeaderName::from_static("x-watchpost-background");
 /// 238 bits.
 const COOKIE_CHARS: usize = 40;
 
@@ -68,7 +70,8 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     if account.token_epoch != record.token_epoch {
         return Ok(None);
     }
-    if now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
+    let somebody = !parts.headers.contains_key(BACKGROUND);
+    if somebody && now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
         // Looking goes on while nothing can be written: that is when people need to look.
         if let Err(error) = state.db.note_session_use(&record.id, now).await {
             tracing::warn!(%error, "the last use of a session could not be noted");

@@ -62,9 +62,13 @@ function show(page) {
 }
 
 function press(action) {
+  const row = here();
+  if (row?.matches(".group")) {
+    row.querySelector(`button[value=${action}]`)?.click();
+    return;
+  }
   const form = queue();
   if (!form) return;
-  const row = here();
   if (chosen().length === 0) {
     if (!box(row)) return;
     box(row).checked = true;
@@ -112,7 +116,7 @@ content.addEventListener("change", (event) => {
 });
 content.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!form.matches("form#queue, form.undo")) return;
+  if (!form.matches("form#queue, form.undo, .group form")) return;
   const button = event.submitter;
   const all = form.querySelector("input[name=all]");
   if (all?.checked && button?.name !== "one" && !window.confirm(`${button.textContent.trim()}: ${all.dataset.count} alerts?`)) {
