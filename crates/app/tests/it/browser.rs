@@ -145,6 +145,48 @@ impl Browser {
         self.with(selector, |id| self.post(&format!("element/{id}/value"), &json!({"text": text})));
     }
 
+    /// Presses keys one after the other, wherever the page is focused.
+    pub(crate) fn press(&self, keys: &[&str]) {
+        let actions: Vec<Value> = keys
+            .iter()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": key})))
+            .collect();
+        let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        let done = self.post("actions", &actions);
+        assert!(done.is_null(), "{done}");
+    }
+
+    /// How many elements a selector names now.
+    pub(crate) fn count(&self, selector: &str) -> usize {
+        let found = self.post("elements", &json!({"using": "css selector", "value": selector}));
+        found.as_array().map_or(0, Vec::len)
+    }
+
+    /// Waits until a selector names so many elements.
+    #[track_caller]
+    pub(crate) fn counts(&self, selector: &str, wanted: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count(selector) != wanted {
+            assert!(Instant::now() < deadline, "{} of {selector}, not {wanted}", self.count(selector));
+        }
+    }
+
+    /// The address of the page, without the server's.
+    pub(crate) fn path(&self, server: &Server) -> String {
+        let address = self.get("url");
+        address.as_str().unwrap_or_default().replacen(&server.address, "", 1)
+    }
+
+    /// Loads the page again.
+    pub(crate) fn reload(&self) {
+        self.post("refresh", &json!({}));
+    }
+
+    /// Goes back to the page before.
+    pub(crate) fn back(&self) {
+        self.post("back", &json!({}));
+    }
+
     /// What the page complained about: errors of scripts, and things that its policy didn't let it load.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.post("se/log", &json!({"type": "browser"}));
@@ -157,10 +199,15 @@ impl Browser {
     }
 
     pub(crate) fn log_in(&self, server: &Server) {
+        self.log_in_as(server, ADMIN);
+    }
+
+    pub(crate) fn log_in_as(&self, server: &Server, name: &str) {
         self.go(&format!("{}/", server.address));
-        self.fill("input[name=username]", ADMIN);
+        self.fill("input[name=username]", name);
         self.fill("input[name=password]", PASSWORD);
         self.click("main form button");
+        self.find(".who");
     }
 }
 

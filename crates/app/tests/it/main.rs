@@ -17,6 +17,7 @@ mod ledger;
 mod login;
 mod net;
 mod overload;
+mod queue;
 mod security;
 mod server;
 mod settings;
