@@ -94,6 +94,7 @@ fn method_filter(method: &Method) -> MethodFilter {
 pub(crate) fn all() -> Routes {
     let mut routes = Routes::new();
     api::auth::routes(&mut routes);
+    api::preferences::routes(&mut routes);
     api::events::routes(&mut routes);
     api::alerts::routes(&mut routes);
     api::triage::routes(&mut routes);

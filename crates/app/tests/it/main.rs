@@ -17,6 +17,7 @@ mod ledger;
 mod login;
 mod net;
 mod overload;
+mod preferences;
 mod security;
 mod server;
 mod settings;

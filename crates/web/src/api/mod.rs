@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;
+pub(crate) mod preferences;
 pub(crate) mod stats;
 pub(crate) mod triage;
 pub(crate) mod users;
