@@ -25,6 +25,7 @@ mod shapes;
 mod stats;
 mod throttle;
 mod triage;
+mod views;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {

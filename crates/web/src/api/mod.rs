@@ -13,6 +13,7 @@ pub(crate) mod preferences;
 pub(crate) mod stats;
 pub(crate) mod triage;
 pub(crate) mod users;
+pub(crate) mod views;
 
 /// The letter case in which severities and statuses are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
