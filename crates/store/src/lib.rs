@@ -31,6 +31,7 @@ mod sessions;
 mod stats;
 mod triage;
 mod users;
+mod views;
 
 pub use alerts::NewAlert;
 pub use attempts::Patience;

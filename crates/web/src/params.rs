@@ -79,6 +79,9 @@ pub(crate) const SEARCH: Param = any(
 /// What lists without filters take.
 pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
 
+/// Which part of a list is shown, and how: nothing about what is in it.
+pub(crate) const PLACES: &[Param] = &[PAGE, PAGE_SIZE, CURSOR, FORMAT];
+
 const ACTOR: Param = any("actor", "Only what was done by this one; give it again for several.");
 const ACTION: Param = any(
     "action",

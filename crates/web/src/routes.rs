@@ -94,11 +94,13 @@ fn method_filter(method: &Method) -> MethodFilter {
 pub(crate) fn all() -> Routes {
     let mut routes = Routes::new();
     api::auth::routes(&mut routes);
+    api::preferences::routes(&mut routes);
     api::events::routes(&mut routes);
     api::alerts::routes(&mut routes);
     api::triage::routes(&mut routes);
     api::groups::routes(&mut routes);
     api::jobs::routes(&mut routes);
+    api::views::routes(&mut routes);
     api::stats::routes(&mut routes);
     api::users::routes(&mut routes);
     api::keys::routes(&mut routes);

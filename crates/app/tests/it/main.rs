@@ -17,6 +17,7 @@ mod ledger;
 mod login;
 mod net;
 mod overload;
+mod preferences;
 mod queue;
 mod security;
 mod server;
@@ -25,6 +26,7 @@ mod shapes;
 mod stats;
 mod throttle;
 mod triage;
+mod views;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {

@@ -9,9 +9,11 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;
+pub(crate) mod preferences;
 pub(crate) mod stats;
 pub(crate) mod triage;
 pub(crate) mod users;
+pub(crate) mod views;
 
 /// The letter case in which severities and statuses are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
