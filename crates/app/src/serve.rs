@@ -58,6 +58,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         trusted_proxies: config.trusted_proxies.clone(),
         tls: tls.is_some(),
         single_sign_on: config.single_sign_on.clone(),
+        in_force: config.in_force.clone(),
     };
     let state = AppState::new(db.clone(), intake, indexing.clone(), settings, &metrics);
     let mut background = vec![

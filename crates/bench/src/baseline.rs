@@ -40,6 +40,7 @@ pub(crate) fn run() -> Result<()> {
             trusted_proxies: Vec::new(),
             tls: false,
             single_sign_on: None,
+            in_force: Vec::new(),
         };
         let state = AppState::new(db, intake, Indexing::default(), settings, &metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await?;

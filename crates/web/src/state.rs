@@ -37,6 +37,8 @@ pub struct Inner {
     pub(crate) provider: Option<Provider>,
     pub(crate) throttle: Throttle,
     pub(crate) metrics: WebMetrics,
+    /// Held by whoever has the audit log looked at.
+    pub(crate) proving: tokio::sync::Mutex<()>,
     /// The OpenAPI document, ready to send.
     pub(crate) schema: Bytes,
 }
@@ -69,6 +71,7 @@ impl AppState {
             provider: settings.single_sign_on.as_ref().map(Provider::new),
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
+            proving: tokio::sync::Mutex::default(),
             schema,
             db,
             intake,

@@ -10,6 +10,8 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod preferences;
+pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod triage;
 pub(crate) mod users;

@@ -108,7 +108,7 @@ pub(crate) async fn show(
 }
 
 async fn page(state: &AppState, session: &Session, base: &str, view: View) -> Result<Response, PageError> {
-    let users = state.db.users(PageRequest::numbered(view.users_page, ROWS)).await?;
+    let users = state.db.users(&Default::default(), PageRequest::numbered(view.users_page, ROWS)).await?;
     let keys = state.db.keys(PageRequest::numbered(view.keys_page, ROWS)).await?;
     if !users.exists() || !keys.exists() {
         return Err(ApiError::NoSuchPage.into());
