@@ -41,6 +41,8 @@ page_guards! {
     AlertReader => ReadAlerts;
     /// Whoever may change alerts.
     AlertChanger => ChangeAlerts;
+    /// Whoever may hand in events.
+    EventSender => IngestEvents;
     /// Any user, for their own account.
     SignedIn => UseOwnAccount;
     /// Admins.
@@ -97,9 +99,11 @@ fn came_from(parts: &Parts) -> Option<String> {
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let form = below("/admin/")
-        || below("/account/")
+    let form = below("/account/")
+        || below("/developer/")
         || said.path() == "/alerts/bulk"
+        || said.path().ends_with("/end")
+        || said.path().ends_with("/revoke")
         || said.path().ends_with("/act")
         || said.path().ends_with("/undo");
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
@@ -157,6 +161,11 @@ pub(crate) fn version(fields: &Fields<'_>) -> Result<Option<i64>, Invalid> {
 }
 
 impl Form {
+    /// The form as the API takes bodies.
+    pub(crate) fn input(&self) -> &Input {
+        &self.0
+    }
+
     /// What was filled in.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, PageError> {
         Ok(self.0.fields()?)
