@@ -97,11 +97,8 @@ fn came_from(parts: &Parts) -> Option<String> {
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let form = below("/admin/")
-        || below("/account/")
-        || said.path() == "/alerts/bulk"
-        || said.path().ends_with("/act")
-        || said.path().ends_with("/undo");
+    let ends = ["/act", "/undo", "/delete", "/alerts/bulk", "/alerts/views"];
+    let form = below("/admin/") || below("/account/") || ends.iter().any(|end| said.path().ends_with(end));
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }
 

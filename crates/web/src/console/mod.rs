@@ -30,6 +30,8 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/"], page(), overview::show);
     routes.add(&["/alerts"], page(), queue::show);
     routes.add(&["/alerts/bulk"], form(), queue::bulk::change);
+    routes.add(&["/alerts/views"], form(), queue::views::create);
+    routes.add(&["/alerts/views/{id}/delete"], form(), queue::views::delete);
     routes.add(&["/alerts/jobs/{job}"], page(), queue::bulk::show);
     routes.add(&["/alerts/jobs/{job}/undo"], form(), queue::bulk::take_back);
     routes.add(&["/alerts/{id}"], page(), alert::show);

@@ -42,7 +42,7 @@ function count() {
 async function send(form, button) {
   const at = rows().indexOf(here());
   const body = new URLSearchParams(new FormData(form, button));
-  const answer = await fetch(form.action, { method: "POST", body });
+  const answer = await fetch(form.getAttribute("action"), { method: "POST", body });
   const ours = new URL(answer.url);
   if (ours.pathname !== window.location.pathname || !answer.ok) {
     window.location.assign(ours.pathname === "/alerts/bulk" ? window.location.href : answer.url);
