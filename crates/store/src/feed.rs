@@ -32,7 +32,10 @@ const AFTER_POSTGRES: &str = "SELECT xact, seq, at, events, alerts, changes FROM
      WHERE (xact, seq) > (?1, ?2) AND xact < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)
      ORDER BY xact, seq LIMIT ?3";
 const FIRST_SQLITE: &str = "SELECT 0, seq, at FROM feed ORDER BY seq LIMIT ?1";
-const FIRST_POSTGRES: &str = "SELECT xact, seq, at FROM feed ORDER BY xact, seq LIMIT ?1";
+// What nobody could read yet isn't forgotten either, however old it is.
+const FIRST_POSTGRES: &str = "SELECT xact, seq, at FROM feed
+     WHERE xact < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)
+     ORDER BY xact, seq LIMIT ?1";
 const FORGET_SQLITE: &str = "DELETE FROM feed WHERE ?1 = 0 AND seq < ?2";
 const FORGET_POSTGRES: &str = "DELETE FROM feed WHERE (xact, seq) < (?1, ?2)";
 
@@ -161,7 +164,7 @@ impl Db {
         self.read(sql, params).await?.iter().map(entry).collect()
     }
 
-    /// The oldest entries that are kept, and when they were written.
+    /// The oldest entries that can be read, and when they were written.
     async fn feed_first(&self, limit: i64) -> Result<Vec<(FeedPlace, Timestamp)>, StoreError> {
         let rows = self.read(self.by_engine(FIRST_SQLITE, FIRST_POSTGRES), vec![limit.into()]).await?;
         rows.iter().map(|row| Ok((place(row)?, Timestamp::from_micros(row.int(2)?)))).collect()
