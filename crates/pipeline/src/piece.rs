@@ -13,6 +13,11 @@ const READ_AT_ONCE: i64 = 100;
 /// Things that are loaded together, unless one transaction brought more.
 const MAX_THINGS: usize = 500;
 
+type Alerts = HashMap<i64, Alert>;
+type Events = HashMap<i64, Event>;
+/// What was done to alerts, by the versions that it made.
+type History = HashMap<(AlertId, i64), HistoryEntry>;
+
 /// Entries of the feed that lie behind each other.
 pub struct Piece {
     db: Db,
@@ -22,9 +27,9 @@ pub struct Piece {
     behind: FeedPlace,
     /// Whether more was there already when they were read.
     pub(crate) more: bool,
-    alerts: OnceCell<HashMap<i64, Alert>>,
-    events: OnceCell<HashMap<i64, Event>>,
-    history: OnceCell<HashMap<(AlertId, i64), HistoryEntry>>,
+    alerts: OnceCell<Alerts>,
+    events: OnceCell<Events>,
+    history: OnceCell<History>,
     counts: Arc<Counts>,
     /// Roughly what was loaded, in bytes.
     weight: AtomicUsize,
@@ -71,8 +76,8 @@ pub enum News<'a> {
 
 /// What entries tell of, as far as it is wanted.
 pub struct Loaded<'a> {
-    alerts: Option<(&'a HashMap<i64, Alert>, &'a HashMap<(AlertId, i64), HistoryEntry>)>,
-    events: Option<&'a HashMap<i64, Event>>,
+    alerts: Option<(&'a Alerts, &'a History)>,
+    events: Option<&'a Events>,
 }
 
 fn ids(ranges: &[(i64, i64)]) -> impl Iterator<Item = i64> {
@@ -138,7 +143,7 @@ impl Piece {
         Ok(Loaded { alerts, events })
     }
 
-    async fn alerts(&self) -> Result<&HashMap<i64, Alert>, StoreError> {
+    async fn alerts(&self) -> Result<&Alerts, StoreError> {
         let load = async || {
             let raised = self.entries.iter().flat_map(|entry| ids(&entry.alerts));
             let changed = self.entries.iter().flat_map(|entry| entry.changes.iter());
@@ -152,7 +157,7 @@ impl Piece {
         self.alerts.get_or_try_init(load).await
     }
 
-    async fn events(&self) -> Result<&HashMap<i64, Event>, StoreError> {
+    async fn events(&self) -> Result<&Events, StoreError> {
         let load = async || {
             let ranges: Vec<_> = self.entries.iter().flat_map(|entry| entry.events.iter().copied()).collect();
             let events = self.db.events_between(&ranges).await?;
@@ -162,7 +167,7 @@ impl Piece {
         self.events.get_or_try_init(load).await
     }
 
-    async fn history(&self) -> Result<&HashMap<(AlertId, i64), HistoryEntry>, StoreError> {
+    async fn history(&self) -> Result<&History, StoreError> {
         let load = async || {
             let changes: Vec<_> =
                 self.entries.iter().flat_map(|entry| entry.changes.iter().copied()).collect();

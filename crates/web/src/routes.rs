@@ -100,6 +100,7 @@ pub(crate) fn all() -> Routes {
     api::groups::routes(&mut routes);
     api::jobs::routes(&mut routes);
     api::stats::routes(&mut routes);
+    api::stream::routes(&mut routes);
     api::users::routes(&mut routes);
     api::keys::routes(&mut routes);
     api::audit::routes(&mut routes);

@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod triage;
 pub(crate) mod users;
 

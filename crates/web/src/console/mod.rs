@@ -11,6 +11,7 @@ mod page;
 mod problem;
 mod said;
 mod single_sign_on;
+mod stream;
 mod visible;
 
 use crate::openapi::Operation;
@@ -26,6 +27,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/"], page(), alerts::show);
     routes.add(&["/alerts/{id}"], page(), alert::show);
     routes.add(&["/alerts/{id}/status"], form(), alert::change);
+    routes.add(&["/stream"], page(), stream::watch);
     routes.add(&["/login"], page(), login::show);
     routes.add(&["/login"], form(), login::enter);
     routes.add(&["/login/single-sign-on"], page(), single_sign_on::begin);
