@@ -6,11 +6,13 @@ use crate::auth::guard::Caller;
 use crate::error::{ApiError, choose_from};
 pub(crate) use crate::params::*;
 use crate::state::AppState;
+use crate::stream::{Topic, Wanted};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use watchpost_model::filter::{
-    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Whose,
+    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Watch,
+    Whose,
 };
 use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::terms::Search;
@@ -346,6 +348,19 @@ impl Query {
         pairs.push((ORDERING.name, if order == "-created_at" { String::new() } else { order }));
         let given = pairs.iter().filter(|(_, value)| !value.is_empty());
         encoded(given.map(|(name, value)| (*name, value.as_str())))
+    }
+
+    /// What a stream tells of.
+    pub(crate) fn stream(&self) -> Result<Wanted, ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(STREAM, &mut wrong);
+        let topics = self.choices(&TOPICS, Topic::parse, &mut wrong);
+        let watch = Watch {
+            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            about: self.about(&mut wrong),
+        };
+        wrong.into_result()?;
+        Ok(Wanted::new(&topics, watch))
     }
 
     /// Alerts, folded.

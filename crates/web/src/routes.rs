@@ -102,6 +102,7 @@ pub(crate) fn all() -> Routes {
     api::jobs::routes(&mut routes);
     api::views::routes(&mut routes);
     api::stats::routes(&mut routes);
+    api::stream::routes(&mut routes);
     api::users::routes(&mut routes);
     api::keys::routes(&mut routes);
     api::audit::routes(&mut routes);

@@ -15,6 +15,7 @@ mod problem;
 mod queue;
 mod said;
 mod single_sign_on;
+mod stream;
 mod visible;
 
 use crate::openapi::Operation;
@@ -36,6 +37,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/alerts/jobs/{job}/undo"], form(), queue::bulk::take_back);
     routes.add(&["/alerts/{id}"], page(), alert::show);
     routes.add(&["/alerts/{id}/act"], form(), alert::change);
+    routes.add(&["/stream"], page(), stream::watch);
     routes.add(&["/login"], page(), login::show);
     routes.add(&["/login"], form(), login::enter);
     routes.add(&["/login/single-sign-on"], page(), single_sign_on::begin);
