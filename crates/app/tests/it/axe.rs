@@ -1,10 +1,12 @@
 //! Pages that everybody can use: axe-core looks at all of them, light and dark, at a desk and on a phone.
 
 use crate::browser::{Browser, tool};
+use crate::security::totp::App;
 use crate::server::{ADMIN, Engine, PASSWORD, Server};
 use Who::{Admin, Analyst, Nobody};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use watchpost_web::site_map::site_map;
 
 /// Who looks at a page.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,17 @@ const REFUSALS: [(&str, &str, Who, u16); 4] = [
     ("no such alert", "/alerts/999999", Admin, 404),
     ("not understood", "/?severity=nope", Admin, 400),
     ("not for this role", "/admin/", Analyst, 403),
+];
+
+/// Paths of the site map that nobody looks at here: they show nothing, or what others have written.
+const LEFT_OUT: [&str; 7] = [
+    "/static/{name}",
+    "/docs-assets/{name}",
+    "/api/docs",
+    "/swagger",
+    "/redoc",
+    "/login/single-sign-on",
+    "/login/single-sign-on/callback",
 ];
 
 /// A way to look at a page.
@@ -252,6 +265,54 @@ fn what_is_shown_before_there_is_anything_and_after_a_mistake_can_be_used_by_eve
     assert!(browser.text(".problem").contains("is wrong"));
     wrong.extend(inspector.look_around("a wrong password"));
     assert_nothing(&wrong);
+}
+
+#[test]
+fn what_is_asked_for_besides_a_password_can_be_used_by_everybody() {
+    let server = Server::start(Engine::Sqlite);
+    let ana = server.user("ana", "ANALYST");
+    let inspector = Inspector::start();
+    inspector.become_somebody(&server, Analyst);
+    let browser = &inspector.browser;
+    browser.go(&format!("{}/account/", server.address));
+    browser.fill("form[action='/account/factor/setup'] input[name=current_password]", PASSWORD);
+    browser.click("form[action='/account/factor/setup'] button");
+    let mut app = App::new(&browser.text(".qr + p code"));
+    let mut wrong = inspector.look_around("a second factor to set up");
+    browser.fill("form[action='/account/factor'] input[name=otp]", &app.code());
+    browser.click("form[action='/account/factor'] button");
+    browser.reads("h1", "Recovery codes");
+    wrong.extend(inspector.look_around("recovery codes"));
+    wrong.extend(inspector.visit(&server, "account with a second factor", "/account/", 200));
+    let id = ana.get("/api/v1/auth/me").expect(200)["id"].clone();
+    let reset = server.admin().post_json(&format!("/api/v1/users/{id}/reset-password"), "").expect(200);
+    inspector.become_somebody(&server, Nobody);
+    browser.go(&format!("{}/login", server.address));
+    browser.fill("input[name=username]", "ana");
+    browser.fill("input[name=password]", reset["password"].as_str().unwrap());
+    browser.click("main form button");
+    browser.find("input[name=new_password]");
+    browser.find("input[name=otp]");
+    wrong.extend(inspector.look_around("a new password and a code to give"));
+    assert_nothing(&wrong);
+}
+
+#[test]
+fn every_page_of_the_console_is_looked_at() {
+    let parts = |path: &'static str| {
+        let path = path.split('?').next().unwrap().trim_end_matches('/');
+        path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect::<Vec<_>>()
+    };
+    let seen: Vec<_> = PAGES.iter().map(|(_, path, _)| parts(path)).collect();
+    let pages: Vec<_> = site_map().into_iter().filter(|route| route.page && route.method == "GET").collect();
+    let gone: Vec<_> = LEFT_OUT.iter().filter(|path| pages.iter().all(|page| page.path != **path)).collect();
+    assert!(gone.is_empty(), "no pages: {gone:?}");
+    let unseen: Vec<_> = pages
+        .iter()
+        .filter(|page| !LEFT_OUT.contains(&page.path) && !seen.contains(&parts(page.path)))
+        .map(|page| page.path)
+        .collect();
+    assert!(unseen.is_empty(), "give each a row in PAGES: {unseen:?}");
 }
 
 #[test]
