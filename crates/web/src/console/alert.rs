@@ -102,7 +102,6 @@ async fn page_of(
         verdict_required => state.settings.verdict_required,
         severities => Severity::ALL.map(|one| context! { value => one.as_str(), says => one.title(), chosen => one == alert.severity }),
         here => format!("/alerts/{}", alert.id),
-        stream => format!("/stream?topics=alerts&id={}", alert.id),
     };
     Ok(page.said.on(render(page.status, "alert.html", Some(session), shown), &state.settings))
 }
