@@ -26,7 +26,7 @@ function put(fresh) {
     if (part.dataset.was === better.innerHTML) continue;
     if (part.contains(document.activeElement) && part !== document.activeElement) continue;
     part.dataset.was = better.innerHTML;
-    part.replaceChildren(...better.childNodes);
+    part.replaceChildren(...better.cloneNode(true).childNodes);
     part.dispatchEvent(new CustomEvent("watchpost:new", { bubbles: true }));
   }
 }
