@@ -133,9 +133,9 @@ struct Tops {
 
 /// A value and its count.
 #[derive(Serialize, ToSchema)]
-struct TopView {
-    value: String,
-    count: i64,
+pub(crate) struct TopView {
+    pub(crate) value: String,
+    pub(crate) count: i64,
 }
 
 /// How fast people are.
