@@ -14,7 +14,7 @@ use watchpost_model::password::check_new_password;
 use watchpost_model::text::Given;
 use watchpost_model::user::check_username;
 use watchpost_model::{Actor, Role};
-use watchpost_pipeline::{Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
+use watchpost_pipeline::{Feed, Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
 use watchpost_store::{AuditEntry, Db, StoreError};
 use watchpost_web::{AppState, Settings, generate_password, hash_password, service};
 
@@ -42,7 +42,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
 
     let metrics = PipelineMetrics::default();
     let (intake, queue) = intake(Limits::default(), metrics.clone());
-    let indexing = Indexing::default();
+    let (indexing, feed) = (Indexing::default(), Feed::new(db.clone()));
     let writing = tokio::spawn(commit_loop(db.clone(), queue, indexing.clone()));
     let settings = Settings {
         secret_key,
@@ -51,6 +51,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         signup: config.signup,
         metrics_token: config.metrics_token.clone(),
         max_body: config.max_body,
+        max_streams: config.max_streams,
         rates: config.rates,
         previous_secret_key: config.previous_secret_key.clone(),
         verdict_required: config.verdict_required,
@@ -59,11 +60,12 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         tls: tls.is_some(),
         single_sign_on: config.single_sign_on.clone(),
     };
-    let state = AppState::new(db.clone(), intake, indexing.clone(), settings, &metrics);
+    let state = AppState::new(db.clone(), intake, indexing.clone(), feed.clone(), settings, &metrics);
     let mut background = vec![
         tokio::spawn(state.clone().watch_access()),
         tokio::spawn(state.clone().carry_on_jobs()),
         tokio::spawn(upkeep(db.clone())),
+        tokio::spawn(feed.clone().run()),
         tokio::spawn(indexing.run(db.clone(), metrics.clone())),
     ];
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.watch())));
@@ -73,8 +75,13 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         ..NetLimits::default()
     };
     let options = NetOptions { limits, tls, proxies: config.trusted_proxies.clone() };
+    let stop = async {
+        stopped().await;
+        // Streams would go on for ever: their readers come back to whoever is there then.
+        feed.close();
+    };
     let outcome = tokio::select! {
-        outcome = accept(listener, service(state), options, stopped()) => outcome.map_err(AppError::failed),
+        outcome = accept(listener, service(state), options, stop) => outcome.map_err(AppError::failed),
         // Going on could acknowledge what the disk doesn't keep: stop, and let the supervisor start us again.
         reason = db.disk_failed() => Err(StoreError::DiskFailed(reason).into()),
     };

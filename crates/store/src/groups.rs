@@ -226,7 +226,7 @@ impl Db {
         let sql = format!(
             "SELECT rule, severity, MIN(source_name), MIN(event_type), CAST(SUM(open) AS BIGINT), CAST(SUM(acknowledged) AS BIGINT),
                  CAST(SUM(resolved) AS BIGINT), MIN(first_at), MAX(last_at), MAX(last_alert)
-             {groups} ORDER BY {order}MAX(last_at) DESC, MAX(last_alert) DESC LIMIT ?{rows} OFFSET ?{skipped}"
+             {groups} ORDER BY {order}MAX(last_at) DESC, MAX(last_alert) DESC, severity DESC LIMIT ?{rows} OFFSET ?{skipped}"
         );
         self.page_of(sql, clauses.params, count, request, group).await
     }

@@ -95,14 +95,6 @@ pub mod testing {
         db.migrate_to(step, now).await.map(drop)
     }
 
-    /// What was committed behind a place, asked for without care for transactions that are still under way.
-    pub async fn feed_after_naive(
-        db: &crate::Db,
-        place: crate::FeedPlace,
-    ) -> Result<Vec<crate::FeedEntry>, crate::StoreError> {
-        db.feed_after_naive(place, 1_000).await
-    }
-
     /// Lets the search index begin a new shard after so few texts.
     pub fn small_shards(texts: i64) {
         crate::index::SHARD_LIMIT.store(texts, std::sync::atomic::Ordering::Relaxed);

@@ -76,6 +76,20 @@ pub(crate) const SEARCH: Param = any(
      by how it begins; in double quotes only whole. Addresses, host names, paths, hashes and CVE ids are words.",
 );
 
+pub(crate) const TOPICS: Param = Param {
+    name: "topics",
+    about: "What to tell of, separated by commas: `alerts,counts` unless told. Events take the role Responder or Admin.",
+    choices: &["alerts", "events", "counts"],
+};
+pub(crate) const LAST_EVENT_ID: Param = any(
+    "last_event_id",
+    "The id of the message to go on behind, for clients that can't send the header `Last-Event-ID`.",
+);
+
+/// What the stream takes.
+pub(crate) const STREAM: &[Param] =
+    &[TOPICS, SEVERITY, TYPE, SOURCE, HOST, USER, SRC_IP, DST_IP, SEARCH, LAST_EVENT_ID];
+
 /// What lists without filters take.
 pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
 

@@ -6,11 +6,13 @@ use crate::auth::guard::Caller;
 use crate::error::{ApiError, choose_from};
 pub(crate) use crate::params::*;
 use crate::state::AppState;
+use crate::stream::{Topic, Wanted};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use watchpost_model::filter::{
-    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Whose,
+    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Watch,
+    Whose,
 };
 use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::terms::Search;
@@ -94,6 +96,42 @@ impl Query {
         let place = place.as_deref().map(|place| ("cursor", place));
         let text = encoded(kept.chain(place).chain(page));
         if text.is_empty() { text } else { format!("?{text}") }
+    }
+
+    /// The parameters that narrow the list, in the order they were given; each with its value.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.trim()));
+        pairs.filter(|(name, value)| !value.is_empty() && !matches!(*name, "page" | "cursor"))
+    }
+
+    /// The query without those parameters that something doesn't want, from the first page on.
+    pub(crate) fn keep(&self, wanted: impl Fn(&str, &str) -> bool) -> Self {
+        let kept = self.given().filter(|(name, value)| wanted(name, value));
+        Self { pairs: kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
+    }
+
+    /// The query with another value for a parameter, from the first page on.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut query = self.keep(|given, _| given != name);
+        query.pairs.push((name.to_owned(), value.to_owned()));
+        query
+    }
+
+    /// The query without a parameter, on the same page.
+    pub(crate) fn but(mut self, name: &str) -> Self {
+        self.pairs.retain(|(given, _)| given != name);
+        self
+    }
+
+    /// The query with one more parameter, on the same page.
+    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
+        self.pairs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As it stands in an address, with the question mark; empty when nothing is asked for.
+    pub(crate) fn text(&self) -> String {
+        self.with_page(1, None)
     }
 
     /// Whether pages are called by their numbers: unless somebody came by a place alone.
@@ -310,6 +348,19 @@ impl Query {
         pairs.push((ORDERING.name, if order == "-created_at" { String::new() } else { order }));
         let given = pairs.iter().filter(|(_, value)| !value.is_empty());
         encoded(given.map(|(name, value)| (*name, value.as_str())))
+    }
+
+    /// What a stream tells of.
+    pub(crate) fn stream(&self) -> Result<Wanted, ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(STREAM, &mut wrong);
+        let topics = self.choices(&TOPICS, Topic::parse, &mut wrong);
+        let watch = Watch {
+            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            about: self.about(&mut wrong),
+        };
+        wrong.into_result()?;
+        Ok(Wanted::new(&topics, watch))
     }
 
     /// Alerts, folded.

@@ -103,6 +103,7 @@ pub(crate) fn all() -> Routes {
     api::views::routes(&mut routes);
     api::handover::routes(&mut routes);
     api::stats::routes(&mut routes);
+    api::stream::routes(&mut routes);
     api::users::routes(&mut routes);
     api::keys::routes(&mut routes);
     api::audit::routes(&mut routes);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says where")]
 
 mod access;
+mod axe;
 mod bad_input;
 mod browser;
 mod bulk;
@@ -19,6 +20,7 @@ mod login;
 mod net;
 mod overload;
 mod preferences;
+mod queue;
 mod security;
 mod server;
 mod settings;

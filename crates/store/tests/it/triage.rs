@@ -221,7 +221,7 @@ async fn compare_groups(db: &Db, model: &[Alert], ever: &[BTreeSet<Severity>]) {
                         GroupOrder::Severity => alerts[0].severity.code(),
                         GroupOrder::Count => *counted,
                     };
-                    std::cmp::Reverse((rank, last(alerts)))
+                    std::cmp::Reverse((rank, last(alerts), alerts[0].severity))
                 });
                 let page = db.alert_groups(&filter, PageRequest::numbered(1, 50)).await.unwrap();
                 assert_eq!(page.count.number(), wanted.len() as i64, "{filter:?}");

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod preferences;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod triage;
 pub(crate) mod users;
 pub(crate) mod views;
