@@ -19,6 +19,7 @@ mod factors;
 pub mod faults;
 mod feed;
 mod groups;
+mod handover;
 mod ids;
 mod index;
 mod indexed;
@@ -44,6 +45,7 @@ pub use events::ingest_apart;
 pub use events::{Ingest, ingest};
 pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
+pub use handover::{Deeds, Handover, Told};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
 pub use jobs::{Doing, Job, JobResult, NewJob, Outcome, UNDO_SECONDS};
@@ -77,6 +79,11 @@ pub mod testing {
     /// The statement that a list of events becomes that needs no search index.
     pub fn event_statement(db: &crate::Db, filter: &EventFilter, cursor: Option<Cursor>) -> String {
         crate::event_list::ranges_sql(db, filter, start(cursor)).0
+    }
+
+    /// The statements that a handover reads large tables with.
+    pub fn handover_statements() -> [&'static str; 7] {
+        crate::handover::STATEMENTS
     }
 
     /// Brings a database only as far as an older Watchpost did.

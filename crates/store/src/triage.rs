@@ -103,7 +103,7 @@ impl Db {
                 clauses.sql()
             );
             for row in self.read(sql, clauses.params).await? {
-                found.insert((AlertId::new(row.int(10)?), row.int(0)?), entry(&row)?);
+                found.insert((AlertId::new(row.int(10)?), row.int(0)?), history_entry(&row)?);
             }
         }
         let wanted: HashSet<&(AlertId, i64)> = changes.iter().collect();
@@ -113,11 +113,13 @@ impl Db {
 
     /// What happened to an alert since it was raised, oldest first.
     pub async fn alert_history(&self, id: AlertId) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.read(HISTORY, vec![id.get().into()]).await?.iter().map(entry).collect()
+        self.read(HISTORY, vec![id.get().into()]).await?.iter().map(history_entry).collect()
     }
 }
 
-fn entry(row: &Row) -> Result<HistoryEntry, StoreError> {
+/// What a row of the history says that begins with `version, at, actor, from_status, to_status, action, from_value,
+/// to_value, verdict, why`.
+pub(crate) fn history_entry(row: &Row) -> Result<HistoryEntry, StoreError> {
     let action = row.opt_text(5)?;
     let (from, to) = match &action {
         Some(_) => (row.opt_text(6)?.unwrap_or_default(), row.opt_text(7)?.unwrap_or_default()),

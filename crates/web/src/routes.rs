@@ -101,6 +101,7 @@ pub(crate) fn all() -> Routes {
     api::groups::routes(&mut routes);
     api::jobs::routes(&mut routes);
     api::views::routes(&mut routes);
+    api::handover::routes(&mut routes);
     api::stats::routes(&mut routes);
     api::stream::routes(&mut routes);
     api::users::routes(&mut routes);

@@ -13,6 +13,7 @@ mod console;
 mod contract;
 mod documentation;
 mod durability;
+mod handover;
 mod jobs;
 mod ledger;
 mod login;

@@ -6,6 +6,7 @@ mod alerts;
 mod audit;
 mod engines;
 mod feed;
+mod handover;
 mod ingest;
 mod lists;
 mod migrations;

@@ -26,7 +26,7 @@ const QUESTIONS: usize = 160;
 const SOURCES: [&str; 3] = ["fw", "cam", "FW"];
 const TAGS: [&str; 4] = ["vpn", "lab", "a:b/c", "größe"];
 
-fn actions(people: Vec<Assignee>) -> impl Strategy<Value = Action> {
+pub(crate) fn actions(people: Vec<Assignee>) -> impl Strategy<Value = Action> {
     let status = proptest::sample::select(Status::ALL.to_vec());
     let verdict = proptest::option::of(proptest::sample::select(Verdict::ALL.to_vec()));
     let tags = || {

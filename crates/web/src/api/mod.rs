@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod events;
 pub(crate) mod groups;
+pub(crate) mod handover;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
