@@ -7,6 +7,7 @@ pub(crate) mod chart;
 mod event_facts;
 mod files;
 mod guard;
+mod handover;
 mod login;
 mod neighbours;
 mod overview;
@@ -29,6 +30,8 @@ pub(crate) fn routes(routes: &mut Routes) {
     let page = || Operation::page(Method::GET);
     let form = || Operation::page(Method::POST);
     routes.add(&["/"], page(), overview::show);
+    routes.add(&["/handover"], page(), handover::show);
+    routes.add(&["/handover"], form(), handover::see);
     routes.add(&["/alerts"], page(), queue::show);
     routes.add(&["/alerts/bulk"], form(), queue::bulk::change);
     routes.add(&["/alerts/views"], form(), queue::views::create);

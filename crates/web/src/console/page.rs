@@ -63,7 +63,7 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 20] = [
+const TEMPLATES: [Template; 22] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
@@ -81,6 +81,8 @@ const TEMPLATES: [Template; 20] = [
     ("groups.html", include_str!("../templates/groups.html"), Place::Elsewhere, false),
     ("around.html", include_str!("../templates/around.html"), Place::Elsewhere, false),
     ("views.html", include_str!("../templates/views.html"), Place::Elsewhere, false),
+    ("since.html", include_str!("../templates/since.html"), Place::Elsewhere, false),
+    ("handover.html", include_str!("../templates/handover.html"), Place::Overview, false),
     ("chart.html", include_str!("../templates/chart.html"), Place::Elsewhere, false),
     ("first_run.html", include_str!("../templates/first_run.html"), Place::Elsewhere, false),
     ("message.html", include_str!("../templates/message.html"), Place::Elsewhere, false),

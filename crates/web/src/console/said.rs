@@ -25,6 +25,8 @@ pub(crate) enum Done {
     AlertChanged,
     /// An alert has this status now.
     Alert(AlertId, Status),
+    /// Somebody said that they have seen what happened.
+    HandoverSeen,
     /// A list was kept under a name.
     ViewKept,
     /// A list has no name any more.
@@ -52,7 +54,8 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const PLAIN: [(Self, &'static str); 14] = [
+    const PLAIN: [(Self, &'static str); 15] = [
+        (Self::HandoverSeen, "handover-seen"),
         (Self::ViewKept, "view-kept"),
         (Self::ViewDeleted, "view-deleted"),
         (Self::Noted, "noted"),
@@ -100,6 +103,7 @@ impl Done {
             Self::Alert(id, status) => {
                 return format!("Alert {id} is {} now.", status.title().to_lowercase());
             }
+            Self::HandoverSeen => "Noted. From now on you see what comes next.",
             Self::ViewKept => "The list is kept as a view.",
             Self::ViewDeleted => "The view was deleted.",
             Self::UserMade => "The user was made.",
