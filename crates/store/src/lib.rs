@@ -55,7 +55,7 @@ pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
 pub use sessions::{Rotation, Session, SessionKind};
 pub use stats::{Bucket, Durations};
-pub use triage::Acted;
+pub use triage::{Acted, Deed};
 pub use users::{Credentials, Factor, NewPassword, UserChange};
 
 /// For the suites that prove both engines alike: what only they need to reach.

@@ -43,6 +43,19 @@ pub struct Acted {
     pub step: Step,
 }
 
+/// Something that somebody did with an alert at some time.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// The alert.
+    pub alert: AlertId,
+    /// What was done.
+    pub action: Action,
+    /// Why, or the text of a note.
+    pub why: String,
+    /// Who did it, and when.
+    pub by: AuditEntry,
+}
+
 impl Acted {
     /// Whether anything changed.
     pub fn changed(&self) -> bool {
@@ -86,6 +99,34 @@ impl Db {
             }
         }
         Err(StoreError::Conflict)
+    }
+
+    /// Does several things in their order and in one transaction, each as [`Db::act`] does it. What can't be done as
+    /// the alert stands then, or is so already, is left out; how many were done.
+    pub async fn act_together(&self, deeds: &[Deed]) -> Result<usize, StoreError> {
+        let ids: BTreeSet<i64> = deeds.iter().map(|deed| deed.alert.get()).collect();
+        let mut alerts = self.alerts_by_id(&Vec::from_iter(ids)).await?;
+        let (mut batch, mut tally) = (Batch::new(), Tally::default());
+        let (mut done, mut names) = (Vec::new(), HashMap::new());
+        for Deed { alert, action, why, by } in deeds {
+            let before = alerts.get(&alert.get()).cloned().ok_or(StoreError::NotFound)?;
+            let Ok(step) = action.apply(&before, &by.actor.to_string(), by.at) else { continue };
+            let acted = Acted { before, step };
+            if !acted.changed() {
+                continue;
+            }
+            let names = self.names_cached(&acted.before, &mut names).await?;
+            acted.write(&mut batch, &mut tally, &names, why, by);
+            alerts.insert(alert.get(), acted.step.alert.clone());
+            done.push((acted, by));
+        }
+        let Some((_, last)) = done.last() else { return Ok(0) };
+        tally.write(&mut batch, PEOPLE);
+        let versions = done.iter().map(|(acted, _)| (acted.before.id, acted.step.alert.version));
+        feed::changed(&mut batch, last.at, versions);
+        done.iter().for_each(|(acted, by)| acted.audit(&mut batch, by));
+        self.write(Arc::new(batch)).await?;
+        Ok(done.len())
     }
 
     /// What changes made some versions of some alerts.

@@ -11,6 +11,7 @@ mod bulk;
 mod command_line;
 mod console;
 mod contract;
+mod demo;
 mod documentation;
 mod durability;
 mod handover;
