@@ -5,6 +5,7 @@
 //! statement and its rows.
 
 mod alert_list;
+mod alert_ranges;
 mod alerts;
 mod attempts;
 mod audit;
@@ -31,6 +32,7 @@ mod sessions;
 mod stats;
 mod triage;
 mod users;
+mod walk;
 
 pub use alerts::NewAlert;
 pub use attempts::Patience;
@@ -60,7 +62,8 @@ pub use users::{Credentials, Factor, NewPassword, UserChange};
 pub mod testing {
     use crate::clauses::Start;
     use watchpost_model::filter::{AlertFilter, EventFilter};
-    use watchpost_model::page::Cursor;
+    use watchpost_model::page::{Cursor, Page, PageRequest};
+    use watchpost_model::{Alert, Event};
 
     fn start(cursor: Option<Cursor>) -> Start {
         Start { cursor, skip: 0, rows: 11 }
@@ -69,13 +72,33 @@ pub mod testing {
     /// The statement that a list of alerts becomes that needs no search index.
     pub fn alert_statement(db: &crate::Db, filter: &AlertFilter, cursor: Option<Cursor>) -> String {
         let severities =
-            crate::alert_list::Severities::alike(filter).expect("suites ask for what there can be");
-        crate::alert_list::ranges_sql(db, filter, &severities, start(cursor)).0
+            crate::alert_ranges::Severities::alike(filter).expect("suites ask for what there can be");
+        crate::alert_ranges::ranges_sql(db, filter, &severities, start(cursor)).0
     }
 
     /// The statement that a list of events becomes that needs no search index.
     pub fn event_statement(db: &crate::Db, filter: &EventFilter, cursor: Option<Cursor>) -> String {
-        crate::event_list::ranges_sql(db, filter, start(cursor)).0
+        crate::event_list::ranges_sql(db, filter, crate::events::EVENT_COLUMNS, start(cursor)).0
+    }
+
+    /// A page of events for which so many are looked at when some are left out.
+    pub async fn events_among(
+        db: &crate::Db,
+        filter: &EventFilter,
+        request: PageRequest,
+        looked_at: i64,
+    ) -> Result<Page<Event>, crate::StoreError> {
+        db.events_among(filter, request, looked_at).await
+    }
+
+    /// A page of alerts for which so many are looked at when some are left out.
+    pub async fn alerts_among(
+        db: &crate::Db,
+        filter: &AlertFilter,
+        request: PageRequest,
+        looked_at: i64,
+    ) -> Result<Page<Alert>, crate::StoreError> {
+        db.alerts_among(filter, request, looked_at).await
     }
 
     /// Brings a database only as far as an older Watchpost did.

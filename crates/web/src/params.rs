@@ -64,6 +64,20 @@ pub(crate) const SRC_IP: Param =
     any("src_ip", "Only events that came from this address; give it again for several.");
 pub(crate) const DST_IP: Param =
     any("dst_ip", "Only events aimed at this address; give it again for several.");
+pub(crate) const NOT_SEVERITY: Param = Param {
+    name: "not_severity",
+    about: "Not this severity, nor these, separated by commas.",
+    choices: SEVERITIES,
+};
+pub(crate) const NOT_TYPE: Param =
+    any("not_event_type", "No events of this type, in any letter case; give it again for several.");
+pub(crate) const NOT_SOURCE: Param =
+    any("not_source_name", "No events from this source, in any letter case; give it again for several.");
+pub(crate) const NOT_HOST: Param =
+    any("not_host", "No events on this machine; those that name none stay. Give it again for several.");
+pub(crate) const NOT_USER: Param = any("not_user", "No events about this account, as before.");
+pub(crate) const NOT_SRC_IP: Param = any("not_src_ip", "No events that came from this address, as before.");
+pub(crate) const NOT_DST_IP: Param = any("not_dst_ip", "No events aimed at this address, as before.");
 pub(crate) const ID: Param = any("id", "Only these, by their numbers, separated by commas.");
 pub(crate) const SINCE: Param = any(
     "since",
@@ -100,7 +114,27 @@ pub(crate) const AUDIT_EXPORT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINC
 
 /// What lists of events take.
 pub(crate) const EVENTS: &[Param] = &[
-    SEVERITY, TYPE, SOURCE, HOST, USER, SRC_IP, DST_IP, ID, SINCE, UNTIL, SEARCH, PAGE, PAGE_SIZE, CURSOR,
+    SEVERITY,
+    TYPE,
+    SOURCE,
+    HOST,
+    USER,
+    SRC_IP,
+    DST_IP,
+    NOT_SEVERITY,
+    NOT_TYPE,
+    NOT_SOURCE,
+    NOT_HOST,
+    NOT_USER,
+    NOT_SRC_IP,
+    NOT_DST_IP,
+    ID,
+    SINCE,
+    UNTIL,
+    SEARCH,
+    PAGE,
+    PAGE_SIZE,
+    CURSOR,
     FORMAT,
 ];
 
@@ -127,6 +161,13 @@ pub(crate) const ALERTS: &[Param] = &[
     USER,
     SRC_IP,
     DST_IP,
+    NOT_SEVERITY,
+    NOT_TYPE,
+    NOT_SOURCE,
+    NOT_HOST,
+    NOT_USER,
+    NOT_SRC_IP,
+    NOT_DST_IP,
     ID,
     SINCE,
     UNTIL,

@@ -139,15 +139,35 @@ impl Query {
     }
 
     fn about(&self, wrong: &mut Invalid) -> About {
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut without) = (BTreeMap::new(), BTreeMap::new());
         for field in Field::ALL {
-            let values = self.texts(field.name(), wrong);
-            if !values.is_empty() {
-                fields.insert(field, values);
+            let name = field.name();
+            for (name, kept) in [(name.to_owned(), &mut fields), (format!("not_{name}"), &mut without)] {
+                let values = self.texts(&name, wrong);
+                if !values.is_empty() {
+                    kept.insert(field, values);
+                }
             }
         }
         let search = self.texts("search", wrong).pop().map(|text| Search::parse(&text));
-        About { fields, search, span: self.span(now(), wrong) }
+        About { fields, without, search, span: self.span(now(), wrong) }
+    }
+
+    /// The severities asked for, less those that are left out; none means any.
+    fn severities(&self, wrong: &mut Invalid) -> Vec<Severity> {
+        let mut wanted = self.choices(&SEVERITY, Severity::parse, wrong);
+        let unwanted = self.choices(&NOT_SEVERITY, Severity::parse, wrong);
+        if unwanted.is_empty() {
+            return wanted;
+        }
+        if wanted.is_empty() {
+            wanted = Severity::ALL.to_vec();
+        }
+        wanted.retain(|severity| !unwanted.contains(severity));
+        if wanted.is_empty() {
+            wrong.add(NOT_SEVERITY.name, "Every severity that is asked for is left out.".to_owned());
+        }
+        wanted
     }
 
     fn page(&self, wrong: &mut Invalid) -> Result<PageRequest, ApiError> {
@@ -232,7 +252,7 @@ impl Query {
         self.name_unknown(EVENTS, &mut wrong);
         let filter = EventFilter {
             ids: self.ids::<EventId>(&mut wrong),
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            severities: self.severities(&mut wrong),
             about: self.about(&mut wrong),
         };
         let page = self.page(&mut wrong);
@@ -247,7 +267,7 @@ impl Query {
         let (order, descending) = self.order(&ORDERING, &mut wrong);
         let filter = AlertFilter {
             ids: self.ids::<AlertId>(&mut wrong),
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            severities: self.severities(&mut wrong),
             event_severities: self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong),
             statuses: self.choices(&STATUS, Status::parse, &mut wrong),
             about: self.about(&mut wrong),
@@ -378,6 +398,20 @@ mod tests {
         assert_eq!(filter.statuses, [Status::Open]);
         assert_eq!(filter.about, About::default());
         assert_eq!(page, PageRequest::numbered(1, 100));
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_like_what_is_asked_for() {
+        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
+        let (filter, _) = query(asked).events().expect("fine");
+        assert_eq!(filter.severities, [Severity::Critical]);
+        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
+        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
+        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
+        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
+            panic!("nothing is left")
+        };
+        assert!(wrong.fields().contains_key("not_severity"));
     }
 
     #[test]
