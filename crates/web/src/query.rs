@@ -82,6 +82,42 @@ impl Query {
         text
     }
 
+    /// The parameters that narrow the list, in the order they were given; each with its value.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.trim()));
+        pairs.filter(|(name, value)| !value.is_empty() && !matches!(*name, "page" | "cursor"))
+    }
+
+    /// The query without those parameters that something doesn't want, from the first page on.
+    pub(crate) fn keep(&self, wanted: impl Fn(&str, &str) -> bool) -> Self {
+        let kept = self.given().filter(|(name, value)| wanted(name, value));
+        Self { pairs: kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
+    }
+
+    /// The query with another value for a parameter, from the first page on.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut query = self.keep(|given, _| given != name);
+        query.pairs.push((name.to_owned(), value.to_owned()));
+        query
+    }
+
+    /// The query without a parameter, on the same page.
+    pub(crate) fn but(mut self, name: &str) -> Self {
+        self.pairs.retain(|(given, _)| given != name);
+        self
+    }
+
+    /// The query with one more parameter, on the same page.
+    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
+        self.pairs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As it stands in an address, with the question mark; empty when nothing is asked for.
+    pub(crate) fn text(&self) -> String {
+        self.with_page(1, None)
+    }
+
     /// Whether pages are called by their numbers: unless somebody came by a place alone.
     pub(crate) fn is_numbered(&self) -> bool {
         !self.has("cursor") || self.has("page")

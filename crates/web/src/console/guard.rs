@@ -97,7 +97,11 @@ fn came_from(parts: &Parts) -> Option<String> {
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let form = below("/admin/") || below("/account/") || said.path().ends_with("/status");
+    let form = below("/admin/")
+        || below("/account/")
+        || said.path() == "/alerts/bulk"
+        || said.path().ends_with("/act")
+        || said.path().ends_with("/undo");
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }
 
@@ -173,18 +177,16 @@ mod tests {
     use super::*;
 
     fn asked(method: &str, referer: &str) -> String {
-        let request =
-            Request::builder().method(method).uri("/alerts/7/status").header("host", "wp.example:80");
+        let request = Request::builder().method(method).uri("/alerts/7/act").header("host", "wp.example:80");
         let request = request.header("referer", referer).body(()).expect("a request");
         next(&request.into_parts().0)
     }
 
     #[test]
     fn whoever_sent_a_form_too_late_comes_back_to_its_page() {
-        assert_eq!(asked("GET", ""), "/alerts/7/status");
+        assert_eq!(asked("GET", ""), "/alerts/7/act");
         assert_eq!(asked("POST", "http://wp.example:80/?status=OPEN"), "/?status=OPEN");
-        for other in ["", "http://evil.example/?x", "http://wp.example:80/alerts/7/status", "nonsense", "/x"]
-        {
+        for other in ["", "http://evil.example/?x", "http://wp.example:80/alerts/7/act", "nonsense", "/x"] {
             assert_eq!(asked("POST", other), "/", "{other}");
         }
     }

@@ -15,8 +15,14 @@ use watchpost_model::{AlertId, Status};
 const SECONDS: i64 = 30;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
+    /// A job with this id has ended, which the page looks up.
+    Job(String),
+    /// Something about an alert was written down.
+    Noted,
+    /// An alert was given to somebody, put off, tagged, named or rated.
+    AlertChanged,
     /// An alert has this status now.
     Alert(AlertId, Status),
     /// A user was made.
@@ -42,7 +48,9 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const PLAIN: [(Self, &'static str); 10] = [
+    const PLAIN: [(Self, &'static str); 12] = [
+        (Self::Noted, "noted"),
+        (Self::AlertChanged, "alert-changed"),
         (Self::UserMade, "user-made"),
         (Self::RoleSet, "role-set"),
         (Self::Activated, "activated"),
@@ -55,12 +63,13 @@ impl Done {
         (Self::SessionsEnded, "sessions-ended"),
     ];
 
-    fn code(self) -> String {
+    fn code(&self) -> String {
         match self {
+            Self::Job(id) => format!("job-{id}"),
             Self::Alert(id, status) => format!("alert-{id}-{status}"),
             plain => Self::PLAIN
                 .iter()
-                .find(|(done, _)| *done == plain)
+                .find(|(done, _)| done == plain)
                 .map_or_else(String::new, |(_, code)| (*code).to_owned()),
         }
     }
@@ -69,11 +78,18 @@ impl Done {
         if let Some((id, status)) = code.strip_prefix("alert-").and_then(|rest| rest.split_once('-')) {
             return Some(Self::Alert(id.parse().ok()?, Status::parse(status)?));
         }
-        Self::PLAIN.iter().find(|(_, known)| *known == code).map(|(done, _)| *done)
+        if let Some(id) = code.strip_prefix("job-") {
+            let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            return plain.then(|| Self::Job(id.to_owned()));
+        }
+        Self::PLAIN.iter().find(|(_, known)| *known == code).map(|(done, _)| done.clone())
     }
 
-    fn text(self) -> String {
+    fn text(&self) -> String {
         let text = match self {
+            Self::Job(_) => "",
+            Self::Noted => "Noted.",
+            Self::AlertChanged => "The alert was changed.",
             Self::Alert(id, Status::Open) => return format!("Alert {id} is open again."),
             Self::Alert(id, status) => {
                 return format!("Alert {id} is {} now.", status.title().to_lowercase());
@@ -125,7 +141,15 @@ impl Said {
 
     /// In words; empty when it is nothing.
     pub(crate) fn text(&self) -> String {
-        self.done.map_or_else(String::new, Done::text)
+        self.done.as_ref().map_or_else(String::new, Done::text)
+    }
+
+    /// The job that led here.
+    pub(crate) fn job(&self) -> Option<&str> {
+        match &self.done {
+            Some(Done::Job(id)) => Some(id),
+            _ => None,
+        }
     }
 
     /// The page that says it, once.
@@ -144,11 +168,12 @@ mod tests {
     #[test]
     fn codes_come_back_as_what_they_were_and_nothing_else_is_said() {
         let alert = Done::Alert(AlertId::new(12), Status::Resolved);
-        for done in [alert].into_iter().chain(Done::PLAIN.map(|(done, _)| done)) {
-            assert_eq!(Done::parse(&done.code()), Some(done));
+        let job = Done::Job("a1B2".into());
+        for done in [alert.clone(), job].into_iter().chain(Done::PLAIN.map(|(done, _)| done)) {
+            assert_eq!(Done::parse(&done.code()), Some(done.clone()));
         }
         assert_eq!(alert.text(), "Alert 12 is resolved now.");
-        for other in ["", "alert-", "alert-x-OPEN", "alert-1-<b>", "Call this number"] {
+        for other in ["", "alert-", "alert-x-OPEN", "alert-1-<b>", "job-", "job-<b>", "Call this number"] {
             assert_eq!(Done::parse(other), None, "{other}");
         }
     }
