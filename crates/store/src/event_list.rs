@@ -169,6 +169,24 @@ impl Db {
         page_of(found, count, request, true, |row| event_at(row, 0), place)
     }
 
+    /// Events of a list behind a place, so many at most, and the place behind them; none when there are no more. For
+    /// whoever reads a list to its end: nothing is counted.
+    pub async fn event_batch(
+        &self,
+        filter: &EventFilter,
+        from: Option<Cursor>,
+        size: u32,
+    ) -> Result<(Vec<Event>, Option<Cursor>), StoreError> {
+        let Some(list) = List::of(self, filter, EVENT_COLUMNS) else { return Ok((Vec::new(), None)) };
+        let request = PageRequest { cursor: from, ..PageRequest::numbered(1, size) };
+        let start = Start { cursor: from, skip: 0, rows: i64::from(size) + 1 };
+        let found = self.event_rows(filter, &list, EVENT_COLUMNS, start, LOOKED_AT).await?;
+        let place = |event: &Event| cursor(event.id.get(), false);
+        let read = |row: &Row| event_at(row, 0);
+        let page = page_of(found, Count::Exact(0), request, true, read, place)?;
+        Ok((page.rows, page.next))
+    }
+
     /// Rows of a list of events, its columns beginning with the id.
     pub(crate) async fn event_rows(
         &self,

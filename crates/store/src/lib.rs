@@ -15,11 +15,13 @@ mod db;
 mod error;
 mod event_list;
 mod events;
+mod facets;
 mod factors;
 #[doc(hidden)]
 pub mod faults;
 mod feed;
 mod groups;
+mod histogram;
 mod ids;
 mod index;
 mod indexed;
@@ -34,7 +36,7 @@ mod triage;
 mod users;
 mod walk;
 
-pub use alerts::NewAlert;
+pub use alerts::{ByHand, NewAlert, raise_by_hand};
 pub use attempts::Patience;
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditProof, AuditRow};
 pub use counters::AlertCounts;
@@ -43,8 +45,10 @@ pub use error::StoreError;
 #[doc(hidden)]
 pub use events::ingest_apart;
 pub use events::{Ingest, ingest};
+pub use facets::{Facet, Facets};
 pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
+pub use histogram::{Counts, Histogram, Steps};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
 pub use jobs::{Doing, Job, JobResult, NewJob, Outcome, UNDO_SECONDS};
@@ -99,6 +103,17 @@ pub mod testing {
         looked_at: i64,
     ) -> Result<Page<Alert>, crate::StoreError> {
         db.alerts_among(filter, request, looked_at).await
+    }
+
+    /// A histogram for which so many events are counted in the index, or so many are looked at.
+    pub async fn event_histogram_up_to(
+        db: &crate::Db,
+        filter: &EventFilter,
+        steps: &crate::Steps,
+        now: watchpost_model::Timestamp,
+        bounds: (i64, i64),
+    ) -> Result<crate::Histogram, crate::StoreError> {
+        db.event_histogram_up_to(filter, steps, now, bounds).await
     }
 
     /// Brings a database only as far as an older Watchpost did.

@@ -5,6 +5,7 @@
 mod alerts;
 mod audit;
 mod engines;
+mod explore;
 mod ingest;
 mod lists;
 mod migrations;

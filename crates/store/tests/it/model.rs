@@ -91,7 +91,7 @@ fn values_of(choices: &'static [&'static str]) -> impl Strategy<Value = Vec<Stri
     ]
 }
 
-fn abouts() -> impl Strategy<Value = About> {
+pub(crate) fn abouts() -> impl Strategy<Value = About> {
     let needles: &'static [&'static str] = &[
         "scan",
         "%",
@@ -174,25 +174,27 @@ fn alert_id(n: i64) -> AlertId {
 }
 
 fn events() -> Vec<Event> {
-    let one = |n: i64| {
-        let i = n as usize;
-        let text = |text: &'static str| Given::Text(text.into());
-        let draft = EventDraft {
-            source_name: text(SOURCES[i % 3]),
-            event_type: text(TYPES[(i / 3) % 3]),
-            severity: text(Severity::ALL[(i * 7 + i / 5) % 4].as_str()),
-            description: text(WORDS[(i / 2) % 4]),
-            details: DetailsDraft {
-                host: text(HOSTS[i % 2]),
-                user: if i % 4 == 0 { text("bob") } else { Given::Missing },
-                ..DetailsDraft::default()
-            },
-        };
-        let mut event = stored(&draft, event_id(n).get());
-        event.created_at = moment(n);
-        event
+    (0..60).map(|n| event_like(n, event_id(n), moment(n))).collect()
+}
+
+/// An event that says other things than those with the numbers around it.
+pub(crate) fn event_like(n: i64, id: EventId, at: Timestamp) -> Event {
+    let i = n as usize;
+    let text = |text: &'static str| Given::Text(text.into());
+    let draft = EventDraft {
+        source_name: text(SOURCES[i % 3]),
+        event_type: text(TYPES[(i / 3) % 3]),
+        severity: text(Severity::ALL[(i * 7 + i / 5) % 4].as_str()),
+        description: text(WORDS[(i / 2) % 4]),
+        details: DetailsDraft {
+            host: text(HOSTS[i % 2]),
+            user: if i % 4 == 0 { text("bob") } else { Given::Missing },
+            ..DetailsDraft::default()
+        },
     };
-    (0..60).map(one).collect()
+    let mut event = stored(&draft, id.get());
+    event.created_at = at;
+    event
 }
 
 /// Follows `next` through a list and `previous` back again: it is the same list both ways.
@@ -291,7 +293,7 @@ async fn lists_that_leave_much_out_are_walked_in_steps(db: Db, _: Place) {
     assert!(walked > 5, "only {walked} lists broke off: the questions are too easy");
 }
 
-fn matches_event(filter: &EventFilter, event: &Event) -> bool {
+pub(crate) fn matches_event(filter: &EventFilter, event: &Event) -> bool {
     (filter.ids.is_empty() || filter.ids.contains(&event.id))
         && (filter.severities.is_empty() || filter.severities.contains(&event.severity))
         && matches_about(&filter.about, event)
