@@ -1,6 +1,6 @@
 //! Query parameters: each list says which it takes, and the documentation says it from the same table.
 
-use crate::api::audit::ExportFormat;
+use crate::api::export::ExportFormat;
 use crate::api::triage::person;
 use crate::auth::guard::Caller;
 use crate::error::{ApiError, choose_from};
@@ -270,30 +270,57 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(AUDIT_EXPORT, &mut wrong);
         let filter = self.audit_filter(&mut wrong);
-        let format = match self.get("format") {
+        let format = self.export_format(&mut wrong);
+        wrong.into_result()?;
+        Ok((filter, format))
+    }
+
+    fn export_format(&self, wrong: &mut Invalid) -> ExportFormat {
+        match self.get("format") {
             None | Some("ndjson") => ExportFormat::Ndjson,
             Some("csv") => ExportFormat::Csv,
             Some(other) => {
                 wrong.add("format", choose_from(other, EXPORT_FORMAT.choices));
                 ExportFormat::Ndjson
             }
-        };
-        wrong.into_result()?;
-        Ok((filter, format))
+        }
+    }
+
+    fn event_filter(&self, wrong: &mut Invalid) -> EventFilter {
+        EventFilter {
+            ids: self.ids::<EventId>(wrong),
+            severities: self.severities(wrong),
+            about: self.about(wrong),
+        }
     }
 
     /// A list of events.
     pub(crate) fn events(&self) -> Result<(EventFilter, PageRequest), ApiError> {
         let mut wrong = Invalid::new();
         self.name_unknown(EVENTS, &mut wrong);
-        let filter = EventFilter {
-            ids: self.ids::<EventId>(&mut wrong),
-            severities: self.severities(&mut wrong),
-            about: self.about(&mut wrong),
-        };
+        let filter = self.event_filter(&mut wrong);
         let page = self.page(&mut wrong);
         wrong.into_result()?;
         Ok((filter, page?))
+    }
+
+    /// Events of which something is told, whatever their list looks like; of parameters that are known.
+    pub(crate) fn events_of(&self, known: &[Param]) -> Result<EventFilter, ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(known, &mut wrong);
+        let filter = self.event_filter(&mut wrong);
+        wrong.into_result()?;
+        Ok(filter)
+    }
+
+    /// An export of events.
+    pub(crate) fn event_export(&self) -> Result<(EventFilter, ExportFormat), ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(EVENT_EXPORT, &mut wrong);
+        let filter = self.event_filter(&mut wrong);
+        let format = self.export_format(&mut wrong);
+        wrong.into_result()?;
+        Ok((filter, format))
     }
 
     /// A list of alerts.

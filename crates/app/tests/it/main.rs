@@ -12,6 +12,7 @@ mod console;
 mod contract;
 mod documentation;
 mod durability;
+mod explorer;
 mod jobs;
 mod ledger;
 mod login;
