@@ -170,13 +170,14 @@ pub(crate) fn history_entry(row: &Row) -> Result<HistoryEntry, StoreError> {
             (status(3)?, status(4)?)
         }
     };
+    let action = action.unwrap_or_else(|| "status".into());
     let verdict = row.opt_int(8)?.and_then(Verdict::from_code);
     Ok(HistoryEntry {
         version: row.int(0)?,
         at: Timestamp::from_micros(row.int(1)?),
         actor: row.text(2)?,
-        action: action.unwrap_or_else(|| "status".into()),
-        from: Some(from),
+        from: Some(from).filter(|_| action != "raised"),
+        action,
         to,
         verdict,
         why: row.opt_text(9)?.unwrap_or_default(),

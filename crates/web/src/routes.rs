@@ -96,6 +96,8 @@ pub(crate) fn all() -> Routes {
     api::auth::routes(&mut routes);
     api::preferences::routes(&mut routes);
     api::events::routes(&mut routes);
+    api::explore::routes(&mut routes);
+    api::raise::routes(&mut routes);
     api::alerts::routes(&mut routes);
     api::triage::routes(&mut routes);
     api::groups::routes(&mut routes);

@@ -14,6 +14,7 @@ mod contract;
 mod demo;
 mod documentation;
 mod durability;
+mod explorer;
 mod handover;
 mod jobs;
 mod ledger;

@@ -5,6 +5,7 @@
 mod alerts;
 mod audit;
 mod engines;
+mod explore;
 mod feed;
 mod handover;
 mod ingest;
