@@ -177,7 +177,7 @@ const WHICH: [Param; 4] = [ID, SINCE, UNTIL, SEARCH];
 /// What narrows events down, whatever is made of them.
 pub(crate) const EVENT_FILTERS: &[Param] = &both::<18>(&ABOUT, &WHICH);
 /// What lists of events take.
-pub(crate) const EVENTS: &[Param] = &both::<22>(EVENT_FILTERS, &PLACES);
+pub(crate) const EVENTS: &[Param] = &both::<22>(EVENT_FILTERS, PLACES);
 /// What an export of events takes.
 pub(crate) const EVENT_EXPORT: &[Param] = &both::<19>(EVENT_FILTERS, &[EXPORT_FORMAT]);
 pub(crate) const STEP: Param = Param {
@@ -202,4 +202,4 @@ pub(crate) const GROUPS: &[Param] =
 
 const OF_ALERTS: [Param; 7] = [EVENT_SEVERITY, STATUS, ASSIGNEE, TAG, VERDICT, SNOOZED, ORDERING];
 /// What lists of alerts take.
-pub(crate) const ALERTS: &[Param] = &both::<29>(&both::<25>(EVENT_FILTERS, &OF_ALERTS), &PLACES);
+pub(crate) const ALERTS: &[Param] = &both::<29>(&both::<25>(EVENT_FILTERS, &OF_ALERTS), PLACES);

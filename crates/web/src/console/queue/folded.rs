@@ -15,7 +15,7 @@ use watchpost_store::Group;
 pub(super) fn query(query: &Query) -> Query {
     query.keep(|name, value| {
         let known = GROUPS.iter().any(|param| param.name == name);
-        known && !(name == "ordering" && !matches!(value, "-last_seen" | "-severity" | "-count"))
+        known && (name != "ordering" || matches!(value, "-last_seen" | "-severity" | "-count"))
     })
 }
 
