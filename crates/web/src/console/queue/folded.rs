@@ -45,7 +45,8 @@ pub(super) async fn list(state: &AppState, asked: &ListRequest) -> Result<Value,
     })
 }
 
-fn view(group: &Group, statuses: &str) -> Value {
+/// A group as templates see it, leading to those of its alerts that have these statuses.
+pub(crate) fn view(group: &Group, statuses: &str) -> Value {
     let filter = query_of(group);
     let status = if statuses.is_empty() { String::new() } else { format!("&status={statuses}") };
     context! {
