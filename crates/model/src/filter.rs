@@ -1,8 +1,9 @@
 //! What a list may be narrowed to. A filter that exists is one that the store can answer.
 
+use crate::alert::HistoryEntry;
 use crate::terms::Search;
 use crate::triage::Verdict;
-use crate::{AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
+use crate::{Alert, AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
 use std::collections::BTreeMap;
 
 /// The longest text to look for: longer than any name that could match.
@@ -78,6 +79,8 @@ impl Span {
 pub struct About {
     /// Only events with one of these values in the field, in any letter case.
     pub fields: BTreeMap<Field, Vec<String>>,
+    /// No events with one of these values in the field, in any letter case; those that say nothing in it stay.
+    pub without: BTreeMap<Field, Vec<String>>,
     /// Only events with these words in their source, type, description, details or attributes.
     pub search: Option<Search>,
     /// Only events taken in (alerts raised) at this time.
@@ -92,11 +95,13 @@ impl About {
 
     /// Whether an event is one of them, whenever it was taken in: what a list finds by its indexes.
     pub fn fits(&self, event: &Event) -> bool {
-        let fields = self.fields.iter().all(|(field, values)| {
+        let says = |(field, values): (&Field, &Vec<String>)| {
             let found = field.of(event);
             values.iter().any(|value| found.is_some_and(|found| value.eq_ignore_ascii_case(found)))
-        });
-        fields && self.search.as_ref().is_none_or(|search| search.finds(event))
+        };
+        self.fields.iter().all(says)
+            && !self.without.iter().any(says)
+            && self.search.as_ref().is_none_or(|search| search.finds(event))
     }
 }
 
@@ -193,5 +198,51 @@ impl EventFilter {
     /// Whether the list is found by the search index: nothing else knows what events are about.
     pub fn is_indexed(&self) -> bool {
         self.about.search.is_some() || (self.ids.is_empty() && !self.about.fields.is_empty())
+    }
+}
+
+/// What somebody who watches wants to hear of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Only these severities: of alerts as they are now, of events as they were sent; empty means any.
+    pub severities: Vec<Severity>,
+    /// What it is about, whenever it was.
+    pub about: About,
+}
+
+impl Watch {
+    /// Whether anything is left out.
+    pub fn is_narrowed(&self) -> bool {
+        !self.severities.is_empty() || !self.about.fields.is_empty() || self.about.search.is_some()
+    }
+
+    fn is_bad_enough(&self, severity: Severity) -> bool {
+        self.severities.is_empty() || self.severities.contains(&severity)
+    }
+
+    /// Whether an event is wanted.
+    pub fn wants_event(&self, event: &Event) -> bool {
+        self.is_bad_enough(event.severity) && self.about.fits(event)
+    }
+
+    /// Whether an alert is wanted.
+    pub fn wants_alert(&self, alert: &Alert) -> bool {
+        self.is_bad_enough(alert.severity) && self.about.fits(&alert.event)
+    }
+
+    /// Whether a change of an alert is wanted: also one that made an alert less than what is wanted, or whoever shows
+    /// it would never hear of that.
+    pub fn wants_change(&self, alert: &Alert, change: &HistoryEntry) -> bool {
+        let was = match change.action.as_str() {
+            "severity" => change
+                .from
+                .as_deref()
+                .and_then(Severity::parse)
+                .is_some_and(|severity| self.is_bad_enough(severity)),
+            // It may have been anything before.
+            "undo" => true,
+            _ => false,
+        };
+        (was || self.is_bad_enough(alert.severity)) && self.about.fits(&alert.event)
     }
 }

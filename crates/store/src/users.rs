@@ -24,6 +24,7 @@ const BY_ID: &str = select_users!("WHERE id = ?1");
 const BY_NAME: &str = select_users!("WHERE username_key = ?1");
 const BY_EXTERNAL: &str = select_users!("WHERE external_id = ?1");
 const ALL: &str = select_users!("");
+const EMAIL: &str = "SELECT email FROM users WHERE username_key = ?1";
 const ANY: &str = "SELECT id FROM users LIMIT 1";
 
 const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version, external_id)
@@ -174,6 +175,12 @@ impl Db {
     /// Whether there is any user at all.
     pub async fn has_users(&self) -> Result<bool, StoreError> {
         Ok(self.read_one(ANY, vec![]).await?.is_some())
+    }
+
+    /// The address of a user, if there is one of that name. Databases of any older Watchpost answer, too.
+    pub async fn email_of(&self, username: &str) -> Result<Option<String>, StoreError> {
+        let row = self.read_one(EMAIL, vec![name_key(username).into()]).await?;
+        row.map(|row| row.text(0)).transpose()
     }
 
     /// A page of users, in the order they were made.

@@ -2,16 +2,19 @@
 
 mod access;
 
+use crate::api::export::ExportFormat;
 use crate::api::triage::person;
 use crate::auth::guard::Caller;
 use crate::error::{ApiError, choose_from};
 pub(crate) use crate::params::*;
 use crate::state::AppState;
+use crate::stream::{Topic, Wanted};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use watchpost_model::filter::{
-    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Whose,
+    About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Watch,
+    Whose,
 };
 use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::terms::Search;
@@ -190,15 +193,35 @@ impl Query {
     }
 
     fn about(&self, wrong: &mut Invalid) -> About {
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut without) = (BTreeMap::new(), BTreeMap::new());
         for field in Field::ALL {
-            let values = self.texts(field.name(), wrong);
-            if !values.is_empty() {
-                fields.insert(field, values);
+            let name = field.name();
+            for (name, kept) in [(name.to_owned(), &mut fields), (format!("not_{name}"), &mut without)] {
+                let values = self.texts(&name, wrong);
+                if !values.is_empty() {
+                    kept.insert(field, values);
+                }
             }
         }
         let search = self.texts("search", wrong).pop().map(|text| Search::parse(&text));
-        About { fields, search, span: self.span(now(), wrong) }
+        About { fields, without, search, span: self.span(now(), wrong) }
+    }
+
+    /// The severities asked for, less those that are left out; none means any.
+    fn severities(&self, wrong: &mut Invalid) -> Vec<Severity> {
+        let mut wanted = self.choices(&SEVERITY, Severity::parse, wrong);
+        let unwanted = self.choices(&NOT_SEVERITY, Severity::parse, wrong);
+        if unwanted.is_empty() {
+            return wanted;
+        }
+        if wanted.is_empty() {
+            wanted = Severity::ALL.to_vec();
+        }
+        wanted.retain(|severity| !unwanted.contains(severity));
+        if wanted.is_empty() {
+            wrong.add(NOT_SEVERITY.name, "Every severity that is asked for is left out.".to_owned());
+        }
+        wanted
     }
 
     fn page(&self, wrong: &mut Invalid) -> Result<PageRequest, ApiError> {
@@ -240,18 +263,52 @@ impl Query {
         page
     }
 
+    fn export_format(&self, wrong: &mut Invalid) -> ExportFormat {
+        match self.get("format") {
+            None | Some("ndjson") => ExportFormat::Ndjson,
+            Some("csv") => ExportFormat::Csv,
+            Some(other) => {
+                wrong.add("format", choose_from(other, EXPORT_FORMAT.choices));
+                ExportFormat::Ndjson
+            }
+        }
+    }
+
+    fn event_filter(&self, wrong: &mut Invalid) -> EventFilter {
+        EventFilter {
+            ids: self.ids::<EventId>(wrong),
+            severities: self.severities(wrong),
+            about: self.about(wrong),
+        }
+    }
+
     /// A list of events.
     pub(crate) fn events(&self) -> Result<(EventFilter, PageRequest), ApiError> {
         let mut wrong = Invalid::new();
         self.name_unknown(EVENTS, &mut wrong);
-        let filter = EventFilter {
-            ids: self.ids::<EventId>(&mut wrong),
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
-            about: self.about(&mut wrong),
-        };
+        let filter = self.event_filter(&mut wrong);
         let page = self.page(&mut wrong);
         wrong.into_result()?;
         Ok((filter, page?))
+    }
+
+    /// Events of which something is told, whatever their list looks like; of parameters that are known.
+    pub(crate) fn events_of(&self, known: &[Param]) -> Result<EventFilter, ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(known, &mut wrong);
+        let filter = self.event_filter(&mut wrong);
+        wrong.into_result()?;
+        Ok(filter)
+    }
+
+    /// An export of events.
+    pub(crate) fn event_export(&self) -> Result<(EventFilter, ExportFormat), ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(EVENT_EXPORT, &mut wrong);
+        let filter = self.event_filter(&mut wrong);
+        let format = self.export_format(&mut wrong);
+        wrong.into_result()?;
+        Ok((filter, format))
     }
 
     /// A list of alerts.
@@ -261,7 +318,7 @@ impl Query {
         let (order, descending) = self.order(&ORDERING, &mut wrong);
         let filter = AlertFilter {
             ids: self.ids::<AlertId>(&mut wrong),
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            severities: self.severities(&mut wrong),
             event_severities: self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong),
             statuses: self.choices(&STATUS, Status::parse, &mut wrong),
             about: self.about(&mut wrong),
@@ -286,30 +343,47 @@ impl Query {
     /// counted from now is counted anew each time.
     pub(crate) fn kept(&self, filter: &AlertFilter) -> String {
         let severities = |asked: &[Severity]| listed(&Severity::ALL, asked);
-        let mut pairs: Vec<(&str, String)> = vec![
-            (STATUS.name, listed(&Status::ALL, &filter.statuses)),
-            (SEVERITY.name, severities(&filter.severities)),
-            (EVENT_SEVERITY.name, severities(&filter.event_severities)),
+        let mut pairs: Vec<(String, String)> = vec![
+            (STATUS.name.to_owned(), listed(&Status::ALL, &filter.statuses)),
+            (SEVERITY.name.to_owned(), severities(&filter.severities)),
+            (EVENT_SEVERITY.name.to_owned(), severities(&filter.event_severities)),
         ];
         for field in Field::ALL {
-            pairs.extend(filter.about.values(field).iter().map(|value| (field.name(), value.clone())));
+            pairs.extend(
+                filter.about.values(field).iter().map(|value| (field.name().to_owned(), value.clone())),
+            );
+            let without = filter.about.without.get(&field).into_iter().flatten();
+            pairs.extend(without.map(|value| (format!("not_{}", field.name()), value.clone())));
         }
-        pairs.extend(filter.triage.tags.iter().map(|tag| (TAG.name, tag.clone())));
-        pairs.push((VERDICT.name, listed(&Verdict::ALL, &filter.triage.verdicts)));
+        pairs.extend(filter.triage.tags.iter().map(|tag| (TAG.name.to_owned(), tag.clone())));
+        pairs.push((VERDICT.name.to_owned(), listed(&Verdict::ALL, &filter.triage.verdicts)));
         for name in [ASSIGNEE.name, SNOOZED.name, SINCE.name, UNTIL.name, SEARCH.name] {
-            pairs.push((name, self.get(name).unwrap_or_default().to_owned()));
+            pairs.push((name.to_owned(), self.get(name).unwrap_or_default().to_owned()));
         }
         let ids: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
-        pairs.push((ID.name, ids.join(",")));
+        pairs.push((ID.name.to_owned(), ids.join(",")));
         let order = match filter.order {
             AlertOrder::CreatedAt => "created_at",
             AlertOrder::Severity => "severity",
             AlertOrder::Status => "status",
         };
         let order = format!("{}{order}", if filter.descending { "-" } else { "" });
-        pairs.push((ORDERING.name, if order == "-created_at" { String::new() } else { order }));
+        pairs.push((ORDERING.name.to_owned(), if order == "-created_at" { String::new() } else { order }));
         let given = pairs.iter().filter(|(_, value)| !value.is_empty());
-        encoded(given.map(|(name, value)| (*name, value.as_str())))
+        encoded(given.map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    /// What a stream tells of.
+    pub(crate) fn stream(&self) -> Result<Wanted, ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(STREAM, &mut wrong);
+        let topics = self.choices(&TOPICS, Topic::parse, &mut wrong);
+        let watch = Watch {
+            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            about: self.about(&mut wrong),
+        };
+        wrong.into_result()?;
+        Ok(Wanted::new(&topics, watch))
     }
 
     /// Alerts, folded.
@@ -455,7 +529,9 @@ mod tests {
             assert_eq!(kept(wanted), wanted, "kept again it stays");
         }
         // Whatever narrows or sorts the list is kept.
-        for param in ALERTS.iter().filter(|param| !PLACES.iter().any(|place| place.name == param.name)) {
+        let places = |name| PLACES.iter().any(|place| place.name == name);
+        // Severities that are left out are kept as those that are left.
+        for param in ALERTS.iter().filter(|param| !places(param.name) && param.name != "not_severity") {
             let value = match param.name {
                 "id" => "7",
                 "since" | "until" => "2026-11-20",
@@ -463,6 +539,20 @@ mod tests {
             };
             assert_eq!(kept(&format!("{}={value}", param.name)), format!("{}={value}", param.name));
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_like_what_is_asked_for() {
+        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
+        let (filter, _) = query(asked).events().expect("fine");
+        assert_eq!(filter.severities, [Severity::Critical]);
+        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
+        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
+        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
+        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
+            panic!("nothing is left")
+        };
+        assert!(wrong.fields().contains_key("not_severity"));
     }
 
     #[test]

@@ -96,12 +96,16 @@ pub(crate) fn all() -> Routes {
     api::auth::routes(&mut routes);
     api::preferences::routes(&mut routes);
     api::events::routes(&mut routes);
+    api::explore::routes(&mut routes);
+    api::raise::routes(&mut routes);
     api::alerts::routes(&mut routes);
     api::triage::routes(&mut routes);
     api::groups::routes(&mut routes);
     api::jobs::routes(&mut routes);
     api::views::routes(&mut routes);
+    api::handover::routes(&mut routes);
     api::stats::routes(&mut routes);
+    api::stream::routes(&mut routes);
     api::users::routes(&mut routes);
     api::sessions::routes(&mut routes);
     api::keys::routes(&mut routes);

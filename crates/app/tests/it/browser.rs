@@ -75,6 +75,22 @@ impl Browser {
         Self { driver, agent, session: format!("{base}/session/{id}"), _profile: profile }
     }
 
+    /// What a script gives, or what its promise becomes. The policy of the page doesn't hold it back.
+    #[track_caller]
+    pub(crate) fn execute(&self, script: &str) -> Value {
+        let given = self.post("execute/sync", &json!({"script": script, "args": []}));
+        assert!(given["error"].is_null(), "{given}");
+        given
+    }
+
+    /// What Chromium says to a command of its own protocol.
+    #[track_caller]
+    pub(crate) fn command(&self, name: &str, parameters: &Value) -> Value {
+        let given = self.post("goog/cdp/execute", &json!({"cmd": name, "params": parameters}));
+        assert!(given["error"].is_null(), "{name}: {given}");
+        given
+    }
+
     fn post(&self, path: &str, body: &Value) -> Value {
         let mut answer = self.agent.post(format!("{}/{path}", self.session)).send_json(body).unwrap();
         answer.body_mut().read_json::<Value>().unwrap()["value"].clone()

@@ -5,14 +5,18 @@
 
 mod access;
 mod administration;
+mod axe;
 mod bad_input;
 mod browser;
 mod bulk;
 mod command_line;
 mod console;
 mod contract;
+mod demo;
 mod documentation;
 mod durability;
+mod explorer;
+mod handover;
 mod jobs;
 mod ledger;
 mod login;

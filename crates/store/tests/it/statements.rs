@@ -12,7 +12,7 @@ on_both_engines!(every_statement_prepares, every_filter_prepares);
 
 const VERBS: [&str; 4] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
 /// What only one engine understands.
-const ONLY: [(&str, Engine); 9] = [
+const ONLY: [(&str, Engine); 11] = [
     ("pg_try_advisory", Engine::Postgres),
     ("pg_inherits", Engine::Postgres),
     ("pg_index", Engine::Postgres),
@@ -22,6 +22,8 @@ const ONLY: [(&str, Engine); 9] = [
     ("current_setting", Engine::Postgres),
     ("pg_tables", Engine::Postgres),
     ("clock_timestamp", Engine::Postgres),
+    ("xact", Engine::Postgres),
+    ("pg_snapshot", Engine::Postgres),
 ];
 
 /// The texts in quotes in a source file.
@@ -89,7 +91,8 @@ async fn every_filter_prepares(db: Db, _: Place) {
             [(Field::Source, values(on(2))), (Field::Type, values(on(3))), (Field::Host, values(on(4)))];
         let fields = fields.into_iter().filter(|(_, values)| !values.is_empty()).collect();
         let moment = |on: bool| on.then(|| at(0));
-        let about = About { fields, search: None, span: Span { since: moment(on(5)), until: moment(on(6)) } };
+        let span = Span { since: moment(on(5)), until: moment(on(6)) };
+        let about = About { fields, span, ..About::default() };
         let triages = [
             Triage::default(),
             Triage { tags: vec!["a".into(), "b".into()], whose: Some(Whose::Nobody), ..Triage::default() },

@@ -11,6 +11,7 @@ use crate::state::AppState;
 use crate::throttle;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 use watchpost_model::{Timestamp, User};
 use watchpost_pipeline::now;
@@ -34,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) user: User,
     /// What forms of this session carry, so that no other site can send them.
     pub(crate) form_token: String,
+    /// When it was last used, to the minute.
+    last_seen_at: Timestamp,
 }
 
 /// The prefix makes browsers refuse the cookie unless it is secure and for this host alone.
@@ -59,9 +62,29 @@ fn form_token(settings: &Settings, id: &str) -> String {
     fingerprint(&format!("watchpost forms\0{}\0{id}", settings.secret_key))
 }
 
-/// The session of a request, if it has a live one.
+/// The session of a request, if it has a live one. This is a use of it.
 pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Session>, ApiError> {
-    let Some(cookie) = read_cookie(&parts.headers, cookie_name(&state.settings)) else { return Ok(None) };
+    let Some(found) = look(&parts.headers, peer(parts), state).await? else { return Ok(None) };
+    let now = now();
+    if let Some(id) = &found.caller.session
+        && !parts.headers.contains_key(BACKGROUND)
+        && now.seconds() - found.last_seen_at.seconds() >= SEEN_EVERY_SECONDS
+        // Looking goes on while nothing can be written: that is when people need to look.
+        && let Err(error) = state.db.note_session_use(id, now).await
+    {
+        tracing::warn!(%error, "the last use of a session could not be noted");
+    }
+    take(state, throttle::Caller::User(found.user.id))?;
+    Ok(Some(found))
+}
+
+/// The session whose cookie these headers carry, if it is a live one, without using it.
+pub(crate) async fn look(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    state: &AppState,
+) -> Result<Option<Session>, ApiError> {
+    let Some(cookie) = read_cookie(headers, cookie_name(&state.settings)) else { return Ok(None) };
     let now = now();
     let found =
         state.db.session_by_secret(&fingerprint(cookie), now, now.plus_seconds(-IDLE_SECONDS)).await?;
@@ -70,20 +93,13 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     if account.token_epoch != record.token_epoch {
         return Ok(None);
     }
-    let somebody = !parts.headers.contains_key(BACKGROUND);
-    if somebody && now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
-        // Looking goes on while nothing can be written: that is when people need to look.
-        if let Err(error) = state.db.note_session_use(&record.id, now).await {
-            tracing::warn!(%error, "the last use of a session could not be noted");
-        }
-    }
     let user = &account.user;
-    take(state, throttle::Caller::User(user.id))?;
-    let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer(parts)) };
+    let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer) };
     Ok(Some(Session {
         caller: caller.as_user(user),
         user: user.clone(),
         form_token: form_token(&state.settings, cookie),
+        last_seen_at: record.last_seen_at,
     }))
 }
 

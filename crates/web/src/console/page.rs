@@ -63,7 +63,7 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 29] = [
+const TEMPLATES: [Template; 32] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
@@ -90,6 +90,9 @@ const TEMPLATES: [Template; 29] = [
     ("row.html", include_str!("../templates/row.html"), Place::Elsewhere, false),
     ("groups.html", include_str!("../templates/groups.html"), Place::Elsewhere, false),
     ("around.html", include_str!("../templates/around.html"), Place::Elsewhere, false),
+    ("views.html", include_str!("../templates/views.html"), Place::Elsewhere, false),
+    ("since.html", include_str!("../templates/since.html"), Place::Elsewhere, false),
+    ("handover.html", include_str!("../templates/handover.html"), Place::Overview, false),
     ("chart.html", include_str!("../templates/chart.html"), Place::Elsewhere, false),
     ("first_run.html", include_str!("../templates/first_run.html"), Place::Elsewhere, false),
     ("message.html", include_str!("../templates/message.html"), Place::Elsewhere, false),
@@ -140,7 +143,7 @@ fn number(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut text = if n < 0 { "-".to_owned() } else { String::new() };
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

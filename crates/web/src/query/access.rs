@@ -1,9 +1,9 @@
 //! The parameters of lists for Admins: users, sessions, the audit log.
 
 use super::Query;
-use crate::api::audit::ExportFormat;
+use crate::api::export::ExportFormat;
 use crate::error::{ApiError, choose_from};
-use crate::params::{AUDIT, AUDIT_EXPORT, EXPORT_FORMAT, ROLES, SESSION_KINDS, SESSIONS, USERS};
+use crate::params::{AUDIT, AUDIT_EXPORT, ROLES, SESSION_KINDS, SESSIONS, USERS};
 use crate::state::AppState;
 use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
@@ -76,14 +76,7 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(AUDIT_EXPORT, &mut wrong);
         let filter = self.audit_filter(&mut wrong);
-        let format = match self.get("format") {
-            None | Some("ndjson") => ExportFormat::Ndjson,
-            Some("csv") => ExportFormat::Csv,
-            Some(other) => {
-                wrong.add("format", choose_from(other, EXPORT_FORMAT.choices));
-                ExportFormat::Ndjson
-            }
-        };
+        let format = self.export_format(&mut wrong);
         wrong.into_result()?;
         Ok((filter, format))
     }
