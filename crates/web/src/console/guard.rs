@@ -125,7 +125,7 @@ fn next(parts: &Parts) -> String {
 }
 
 /// The page of ours that the browser says it was on.
-fn came_from(parts: &Parts) -> Option<String> {
+pub(super) fn came_from(parts: &Parts) -> Option<String> {
     let said: Uri = parts.headers.get(header::REFERER)?.to_str().ok()?.parse().ok()?;
     let ours = said.authority()?.as_str().eq_ignore_ascii_case(host(parts));
     let path = said.path_and_query()?.as_str();

@@ -4,9 +4,11 @@ mod account;
 mod administration;
 mod alert;
 pub(crate) mod chart;
+mod client;
 mod developer;
 mod event_facts;
 mod files;
+mod first_run;
 mod guard;
 mod handover;
 mod login;
@@ -27,7 +29,7 @@ use crate::routes::Routes;
 use crate::single_sign_on::CALLBACK;
 use axum::http::Method;
 pub(crate) use page::prepare;
-pub(crate) use problem::{not_found, refusal};
+pub(crate) use problem::{framed, not_found, refusal};
 
 pub(crate) fn routes(routes: &mut Routes) {
     let page = || Operation::page(Method::GET);

@@ -1,7 +1,7 @@
 //! What all pages share: the templates, and the policy of what a page may load.
 
 use crate::auth::session::Session;
-use crate::console::{chart, files, visible};
+use crate::console::{chart, client, files, visible};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
@@ -112,6 +112,7 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     pages.add_filter("line", |text: String| visible::line(&text));
     pages.add_filter("block", |text: String| visible::block(&text));
     pages.add_filter("clock", |time: String| clock(&time));
+    pages.add_filter("client", |agent: String| visible::line(&client::client(&agent)));
     pages.add_filter("moment", |time: String| chart::moment(&time));
     pages.add_filter("number", number);
     pages.add_filter("ago", |time: String| ago(&time));

@@ -13,6 +13,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
+use std::collections::BTreeMap;
 use watchpost_model::{AlertId, UserId};
 use watchpost_store::AuditRow;
 
@@ -89,8 +90,8 @@ async fn page(
     };
     let narrowed = asked.query.keep(|name, _| name != "page_size");
     let file = |format: &str| format!("{HERE}/export{}", narrowed.with("format", format).text());
-    let given: Value =
-        FILTER.iter().map(|(name, _)| (*name, asked.query.get(name).unwrap_or_default())).collect();
+    let given = |name: &'static str| (name, asked.query.get(name).unwrap_or_default().to_owned());
+    let given: BTreeMap<_, _> = FILTER.iter().map(|(name, _)| given(name)).collect();
     let page = context! {
         title => "Audit log",
         refused => refused.as_ref().map(Refused::view),
