@@ -5,6 +5,7 @@
 
 mod access;
 mod administration;
+mod api_corner;
 mod axe;
 mod bad_input;
 mod browser;
@@ -16,12 +17,14 @@ mod demo;
 mod documentation;
 mod durability;
 mod explorer;
+mod first_run;
 mod handover;
 mod jobs;
 mod ledger;
 mod login;
 mod net;
 mod overload;
+mod pages;
 mod preferences;
 mod queue;
 mod security;
