@@ -14,6 +14,7 @@ mod documentation;
 mod durability;
 mod jobs;
 mod ledger;
+mod listener;
 mod login;
 mod net;
 mod overload;
@@ -24,6 +25,7 @@ mod shapes;
 mod stats;
 mod throttle;
 mod triage;
+mod watching;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {
