@@ -174,8 +174,8 @@ fn greet(config: &Config, printer: &Printer, address: SocketAddr, first_password
     }
 }
 
-/// Resolves when somebody wants the server to stop.
-fn stopped() -> impl Future<Output = ()> {
+/// Resolves when somebody wants the process to stop.
+pub(crate) fn stopped() -> impl Future<Output = ()> {
     #[cfg(unix)]
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {

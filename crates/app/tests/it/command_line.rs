@@ -32,6 +32,7 @@ fn help_names_every_flag_and_command() {
         "user",
         "createsuperuser",
         "key",
+        "tail",
         "doctor",
         "settings",
     ] {

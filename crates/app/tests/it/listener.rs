@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long something may take to come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -151,7 +151,9 @@ impl Listener {
 
     /// The next message; nothing when the connection is over.
     pub(crate) fn next(&mut self) -> Option<Message> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "nothing comes but that there is nothing new");
             let lines = self.block()?;
             let value =
                 |field: &str| lines.iter().find_map(|line| line.strip_prefix(field)).map(str::to_owned);

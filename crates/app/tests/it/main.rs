@@ -23,6 +23,7 @@ mod server;
 mod settings;
 mod shapes;
 mod stats;
+mod tail;
 mod throttle;
 mod triage;
 mod watching;
