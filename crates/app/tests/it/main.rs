@@ -18,6 +18,7 @@ mod explorer;
 mod handover;
 mod jobs;
 mod ledger;
+mod listener;
 mod login;
 mod net;
 mod overload;
@@ -28,9 +29,11 @@ mod server;
 mod settings;
 mod shapes;
 mod stats;
+mod tail;
 mod throttle;
 mod triage;
 mod views;
+mod watching;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {
