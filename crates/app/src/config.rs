@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) single_sign_on: Option<SingleSignOn>,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
+    pub(crate) max_streams: usize,
     pub(crate) max_body: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -160,6 +161,7 @@ impl Config {
         let max_connections = reader.read("WATCHPOST_MAX_CONNECTIONS", up_to_a_million, many);
         let max_connections_per_address =
             reader.read("WATCHPOST_MAX_CONNECTIONS_PER_ADDRESS", up_to_a_million, many);
+        let max_streams = reader.read("WATCHPOST_MAX_STREAMS", up_to_a_million, many);
         let max_body =
             reader.read("WATCHPOST_MAX_BODY", "write a size such as 512KiB or 4MiB, at least 1KiB", size);
         let log_format = reader.read("WATCHPOST_LOG_FORMAT", "write auto, human or json", |text| match text
@@ -211,6 +213,7 @@ impl Config {
                 single_sign_on: single_sign_on?,
                 max_connections: max_connections?,
                 max_connections_per_address: max_connections_per_address?,
+                max_streams: max_streams?,
                 max_body: max_body?,
                 log: log?,
                 log_format: log_format?,

@@ -157,6 +157,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "1024",
         "Connections that one address may have open at once; trusted proxies may have as many as there are.",
     ),
+    setting(
+        "WATCHPOST_MAX_STREAMS",
+        None,
+        "1000",
+        "Readers of the live stream that may be connected at once.",
+    ),
     setting("WATCHPOST_MAX_BODY", None, "1MiB", "The largest body of a request."),
     setting(
         "WATCHPOST_LOG",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::net::TcpListener;
 use watchpost::{NetOptions, accept};
 use watchpost_model::{Actor, Role};
-use watchpost_pipeline::{Indexing, Limits, PipelineMetrics, intake, now};
+use watchpost_pipeline::{Feed, Indexing, Limits, PipelineMetrics, intake, now};
 use watchpost_store::{AuditEntry, Db, Location};
 use watchpost_web::{AppState, Settings, bench, hash_password};
 
@@ -33,6 +33,7 @@ pub(crate) fn run() -> Result<()> {
             signup: false,
             metrics_token: None,
             max_body: 1 << 20,
+            max_streams: 0,
             rates: None,
             previous_secret_key: None,
             verdict_required: false,
@@ -41,7 +42,8 @@ pub(crate) fn run() -> Result<()> {
             tls: false,
             single_sign_on: None,
         };
-        let state = AppState::new(db, intake, Indexing::default(), settings, &metrics);
+        let feed = Feed::new(db.clone());
+        let state = AppState::new(db, intake, Indexing::default(), feed, settings, &metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         println!("{}", bench::admin_token(&state).await.context("the user was just made")?);

@@ -221,6 +221,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// Roughly what it holds in memory.
+    pub fn weight(&self) -> usize {
+        let texts = self.source_name.len() + self.event_type.len() + self.description.len();
+        size_of::<Self>() + texts + self.details.weight()
+    }
+
     /// Every text that it is found by.
     pub fn each_text(&self, mut see: impl FnMut(&str)) {
         for text in [&self.source_name, &self.event_type, &self.description] {

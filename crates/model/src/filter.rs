@@ -1,8 +1,9 @@
 //! What a list may be narrowed to. A filter that exists is one that the store can answer.
 
+use crate::alert::HistoryEntry;
 use crate::terms::Search;
 use crate::triage::Verdict;
-use crate::{AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
+use crate::{Alert, AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
 use std::collections::BTreeMap;
 
 /// The longest text to look for: longer than any name that could match.
@@ -197,5 +198,52 @@ impl EventFilter {
     /// Whether the list is found by the search index: nothing else knows what events are about.
     pub fn is_indexed(&self) -> bool {
         self.about.search.is_some() || (self.ids.is_empty() && !self.about.fields.is_empty())
+    }
+}
+
+/// What somebody who watches wants to hear of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Only these severities: of alerts as they are now, of events as they were sent; empty means any.
+    pub severities: Vec<Severity>,
+    /// What it is about, whenever it was.
+    pub about: About,
+}
+
+impl Watch {
+    /// Whether anything is left out.
+    pub fn is_narrowed(&self) -> bool {
+        let About { fields, without, search, .. } = &self.about;
+        !self.severities.is_empty() || !fields.is_empty() || !without.is_empty() || search.is_some()
+    }
+
+    fn is_bad_enough(&self, severity: Severity) -> bool {
+        self.severities.is_empty() || self.severities.contains(&severity)
+    }
+
+    /// Whether an event is wanted.
+    pub fn wants_event(&self, event: &Event) -> bool {
+        self.is_bad_enough(event.severity) && self.about.fits(event)
+    }
+
+    /// Whether an alert is wanted.
+    pub fn wants_alert(&self, alert: &Alert) -> bool {
+        self.is_bad_enough(alert.severity) && self.about.fits(&alert.event)
+    }
+
+    /// Whether a change of an alert is wanted: also one that made an alert less than what is wanted, or whoever shows
+    /// it would never hear of that.
+    pub fn wants_change(&self, alert: &Alert, change: &HistoryEntry) -> bool {
+        let was = match change.action.as_str() {
+            "severity" => change
+                .from
+                .as_deref()
+                .and_then(Severity::parse)
+                .is_some_and(|severity| self.is_bad_enough(severity)),
+            // It may have been anything before.
+            "undo" => true,
+            _ => false,
+        };
+        (was || self.is_bad_enough(alert.severity)) && self.about.fits(&alert.event)
     }
 }

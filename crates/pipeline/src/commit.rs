@@ -6,7 +6,7 @@
 use crate::clock::now;
 use crate::ids::IdBlock;
 use crate::index::Indexing;
-use crate::intake::{Keyed, Load, Queue, Raise, Receipt, Refused, Room, Submission};
+use crate::intake::{Detected, Keyed, Load, Queue, Raise, Receipt, Refused, Room, Submission};
 use crate::metrics::PipelineMetrics;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use watchpost_detect::Finding;
 use watchpost_model::alert::RAISED_BY_HAND;
 use watchpost_model::event::Origin;
 use watchpost_model::{AlertId, Event, EventId, Severity, Timestamp};
@@ -258,14 +259,14 @@ impl Writer {
             let mut receipts = Vec::with_capacity(own.len());
             for detected in own {
                 let id = EventId::new(self.events.next());
-                let mut raised = Vec::with_capacity(detected.findings.len());
-                for finding in detected.findings {
-                    let alert = AlertId::new(self.alerts.next());
-                    alerts.push(NewAlert { id: alert, event: id, rule: finding.rule.to_owned() });
-                    raised.push(alert);
-                }
-                events.push(detected.event.stored(id, at, origin));
-                receipts.push(Receipt { event: id, created_at: at, alerts: raised });
+                let (event, raised) = numbered(detected, id, at, origin, || self.alerts.next());
+                receipts.push(Receipt {
+                    event: id,
+                    created_at: at,
+                    alerts: raised.iter().map(|alert| alert.id).collect(),
+                });
+                events.push(event);
+                alerts.extend(raised);
             }
             let piece = keyed.zip(receipts.first()).map(|(keyed, first)| {
                 let Keyed { scope, piece, body_hash, last } = keyed;
@@ -284,6 +285,23 @@ impl Writer {
         }
         Content { events: Arc::new(events), alerts, submissions: all }
     }
+}
+
+/// An event under its id, and the alerts it raises.
+pub(crate) fn numbered(
+    detected: Detected,
+    id: EventId,
+    at: Timestamp,
+    origin: Origin,
+    mut next_alert: impl FnMut() -> i64,
+) -> (Event, Vec<NewAlert>) {
+    let raise = |finding: Finding| NewAlert {
+        id: AlertId::new(next_alert()),
+        event: id,
+        rule: finding.rule.to_owned(),
+    };
+    let alerts = detected.findings.into_iter().map(raise).collect();
+    (detected.event.stored(id, at, origin), alerts)
 }
 
 impl Target {

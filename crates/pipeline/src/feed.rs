@@ -4,99 +4,24 @@
 //! Whoever is further behind reads the database on their own until they have caught up, so it makes no difference
 //! whether they come back after a minute or have been there all the time.
 
-use std::collections::HashMap;
+use crate::clock::now;
+use crate::piece::Piece;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OnceCell, watch};
-use watchpost_model::alert::HistoryEntry;
-use watchpost_model::{Alert, AlertId, Event};
-use watchpost_store::{AlertCounts, Db, FeedEntry, FeedPlace, StoreError};
+use tokio::sync::{Notify, Semaphore, watch};
+use watchpost_store::{Db, FeedPlace, StoreError};
 
 /// How often to look. What somebody watches should feel instant.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After something went wrong.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Entries that are read together.
-const READ_AT_ONCE: i64 = 500;
-/// Things that are loaded together: some megabytes.
-const MAX_THINGS: usize = 2_000;
-/// Pieces that are kept for all.
+/// Pieces that are kept for all, as long as they aren't too heavy together.
 const KEPT: usize = 64;
-
-/// Entries of the feed that lie behind each other, with what they tell of, loaded once for everybody who wants it.
-pub struct Piece {
-    db: Db,
-    /// In order.
-    pub entries: Vec<FeedEntry>,
-    /// The place they lie behind.
-    behind: FeedPlace,
-    alerts: OnceCell<HashMap<i64, Alert>>,
-    events: OnceCell<HashMap<i64, Event>>,
-    history: OnceCell<HashMap<(AlertId, i64), HistoryEntry>>,
-    counts: OnceCell<AlertCounts>,
-}
-
-impl Piece {
-    fn new(db: &Db, entries: Vec<FeedEntry>, behind: FeedPlace) -> Self {
-        Self {
-            db: db.clone(),
-            entries,
-            behind,
-            alerts: OnceCell::new(),
-            events: OnceCell::new(),
-            history: OnceCell::new(),
-            counts: OnceCell::new(),
-        }
-    }
-
-    /// The place behind them.
-    pub fn end(&self) -> FeedPlace {
-        self.entries.last().map_or(self.behind, |entry| entry.place)
-    }
-
-    /// The alerts that were raised or changed, as they are now, by their ids.
-    pub async fn alerts(&self) -> Result<&HashMap<i64, Alert>, StoreError> {
-        self.alerts
-            .get_or_try_init(async || {
-                let raised = self.entries.iter().flat_map(|entry| entry.alerts.iter());
-                let mut ids: Vec<i64> = raised.flat_map(|(first, last)| *first..=*last).collect();
-                let changed = self.entries.iter().flat_map(|entry| entry.changes.iter());
-                ids.extend(changed.map(|(alert, _)| alert.get()));
-                ids.sort_unstable();
-                ids.dedup();
-                self.db.alerts_by_id(&ids).await
-            })
-            .await
-    }
-
-    /// The events, by their ids.
-    pub async fn events(&self) -> Result<&HashMap<i64, Event>, StoreError> {
-        self.events
-            .get_or_try_init(async || {
-                let ranges: Vec<_> = self.entries.iter().flat_map(|entry| entry.events.clone()).collect();
-                let events = self.db.events_between(&ranges).await?;
-                Ok(events.into_iter().map(|event| (event.id.get(), event)).collect())
-            })
-            .await
-    }
-
-    /// What the changes were, by alert and version.
-    pub async fn history(&self) -> Result<&HashMap<(AlertId, i64), HistoryEntry>, StoreError> {
-        self.history
-            .get_or_try_init(async || {
-                let changes: Vec<_> = self.entries.iter().flat_map(|entry| entry.changes.clone()).collect();
-                self.db.history_of(&changes).await
-            })
-            .await
-    }
-
-    /// How many alerts there are after them, or a little later.
-    pub async fn counts(&self) -> Result<&AlertCounts, StoreError> {
-        self.counts.get_or_try_init(async || self.db.alert_counts().await).await
-    }
-}
+const KEPT_BYTES: usize = 64 << 20;
+/// Pieces that followers who are behind hold at once: they wait for each other, and the others for nobody.
+const CATCHING_UP: usize = 16;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -104,13 +29,48 @@ pub struct Feed(Arc<Inner>);
 
 struct Inner {
     db: Db,
-    /// What was read last, one piece behind the other.
-    kept: Mutex<VecDeque<Arc<Piece>>>,
-    /// Grows with every piece.
-    read: watch::Sender<u64>,
+    kept: Mutex<Kept>,
+    /// Grows whenever there is more to be found in what is kept.
+    news: watch::Sender<u64>,
     followers: AtomicUsize,
-    somebody: tokio::sync::Notify,
-    closed: AtomicBool,
+    somebody: Notify,
+    catching_up: Arc<Semaphore>,
+    closed: watch::Sender<bool>,
+}
+
+/// What was read last.
+#[derive(Default)]
+struct Kept {
+    /// Everything behind this place that was read is kept; nothing while nobody follows.
+    from: Option<FeedPlace>,
+    /// One behind the other.
+    pieces: VecDeque<Arc<Piece>>,
+}
+
+impl Kept {
+    fn begin(&mut self, from: Option<FeedPlace>) {
+        *self = Self { from, pieces: VecDeque::new() };
+    }
+
+    fn add(&mut self, piece: Piece) {
+        self.pieces.push_back(Arc::new(piece));
+        let is_too_much = |pieces: &VecDeque<Arc<Piece>>| {
+            pieces.len() > KEPT || pieces.iter().map(|piece| piece.weight()).sum::<usize>() > KEPT_BYTES
+        };
+        while self.pieces.len() > 1 && is_too_much(&self.pieces) {
+            self.from = self.pieces.pop_front().map(|forgotten| forgotten.end());
+        }
+    }
+}
+
+/// Where to find what lies behind a place.
+enum Where {
+    /// Here.
+    Kept(Arc<Piece>),
+    /// It is still to come.
+    ToCome,
+    /// In the database; from this place on it would be kept.
+    Further(Option<FeedPlace>),
 }
 
 impl Feed {
@@ -119,33 +79,41 @@ impl Feed {
         Self(Arc::new(Inner {
             db,
             kept: Mutex::default(),
-            read: watch::Sender::new(0),
+            news: watch::Sender::new(0),
             followers: AtomicUsize::new(0),
-            somebody: tokio::sync::Notify::new(),
-            closed: AtomicBool::new(false),
+            somebody: Notify::new(),
+            catching_up: Arc::new(Semaphore::new(CATCHING_UP)),
+            closed: watch::Sender::new(false),
         }))
-    }
-
-    /// How many follow.
-    pub fn followers(&self) -> usize {
-        self.0.followers.load(Ordering::Relaxed)
     }
 
     /// Sends everybody away: the server stops.
     pub fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
-        self.0.read.send_modify(|n| *n += 1);
+        self.0.closed.send_replace(true);
     }
 
-    /// Follows from a place on, or from now.
-    pub async fn follow(&self, place: Option<FeedPlace>) -> Result<Follower, StoreError> {
-        let place = match place {
-            Some(place) => place,
-            None => self.0.db.feed_end().await?,
-        };
+    /// Resolves when everybody has to go.
+    pub async fn closed(&self) {
+        // The sender lives as long as this does.
+        self.0.closed.subscribe().wait_for(|closed| *closed).await.ok();
+    }
+
+    /// Follows from now on.
+    pub async fn follow(&self) -> Result<Follower, StoreError> {
+        Ok(self.follow_from(self.0.db.feed_end().await?))
+    }
+
+    /// Follows from a place on; nobody when it isn't one of this feed, or something behind it is forgotten.
+    pub async fn resume(&self, place: FeedPlace) -> Result<Option<Follower>, StoreError> {
+        let db = &self.0.db;
+        let there = db.feed_knows(place).await? && db.feed_keeps(place, now()).await?;
+        Ok(there.then(|| self.follow_from(place)))
+    }
+
+    fn follow_from(&self, place: FeedPlace) -> Follower {
         self.0.followers.fetch_add(1, Ordering::AcqRel);
         self.0.somebody.notify_one();
-        Ok(Follower { feed: self.clone(), news: self.0.read.subscribe(), place })
+        Follower { feed: self.clone(), news: self.0.news.subscribe(), place }
     }
 
     /// Reads what is committed while somebody follows, until it is dropped.
@@ -153,9 +121,9 @@ impl Feed {
         let inner = &self.0;
         let mut end = None;
         loop {
-            if self.followers() == 0 {
-                self.kept().clear();
+            if inner.followers.load(Ordering::Acquire) == 0 {
                 end = None;
+                self.kept().begin(None);
                 inner.somebody.notified().await;
                 continue;
             }
@@ -164,6 +132,9 @@ impl Feed {
                 Ok(false) => tokio::time::sleep(LOOK_EVERY).await,
                 Err(error) => {
                     tracing::warn!(%error, "what was committed could not be read");
+                    // It may last: whether nothing is forgotten meanwhile is for followers to find out.
+                    end = None;
+                    self.kept().begin(None);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -175,52 +146,46 @@ impl Feed {
         let inner = &self.0;
         let behind = match *end {
             Some(end) => end,
-            None => *end.insert(inner.db.feed_end().await?),
-        };
-        let Some(piece) = piece(&inner.db, behind).await? else { return Ok(false) };
-        *end = Some(piece.end());
-        let more = piece.entries.len() as i64 == READ_AT_ONCE;
-        {
-            let mut kept = self.kept();
-            kept.push_back(Arc::new(piece));
-            while kept.len() > KEPT {
-                kept.pop_front();
+            None => {
+                let place = inner.db.feed_end().await?;
+                self.kept().begin(Some(place));
+                // Whoever looked before this was known looks again: what came in between is only in the database.
+                self.tell();
+                *end.insert(place)
             }
-        }
-        inner.read.send_modify(|n| *n += 1);
+        };
+        let Some(piece) = Piece::read(&inner.db, behind, None).await? else { return Ok(false) };
+        *end = Some(piece.end());
+        let more = piece.more;
+        self.kept().add(piece);
+        self.tell();
         Ok(more)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Piece>>> {
+    fn tell(&self) {
+        self.0.news.send_modify(|n| *n += 1);
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The kept piece with what comes right behind a place. Nothing when nothing does yet, or when it isn't kept.
-    fn kept_behind(&self, place: FeedPlace) -> Option<Arc<Piece>> {
+    fn behind(&self, place: FeedPlace) -> Where {
         let kept = self.kept();
-        if kept.front().is_none_or(|first| place < first.behind) {
-            return None;
+        if kept.from.is_none_or(|from| place < from) {
+            return Where::Further(kept.from);
         }
-        kept.iter().find(|piece| piece.end() > place).cloned()
-    }
-
-    /// Whether everything behind a place that was read is kept.
-    fn keeps_all_behind(&self, place: FeedPlace) -> bool {
-        self.kept().front().is_some_and(|first| place >= first.behind)
+        let next = kept.pieces.iter().find(|piece| piece.end() > place);
+        next.map_or(Where::ToCome, |piece| Where::Kept(piece.clone()))
     }
 }
 
-/// What lies right behind a place, no more than can be loaded together.
-async fn piece(db: &Db, behind: FeedPlace) -> Result<Option<Piece>, StoreError> {
-    let mut entries = db.feed_after(behind, READ_AT_ONCE).await?;
-    let mut things = 0;
-    let fits = |entry: &FeedEntry| {
-        things += entry.len();
-        things <= MAX_THINGS
-    };
-    let fitting = entries.iter().map(fits).take_while(|fits| *fits).count();
-    entries.truncate(fitting.max(1));
-    Ok((!entries.is_empty()).then(|| Piece::new(db, entries, behind)))
+/// What comes next for a follower.
+pub enum Next {
+    /// What lies behind their place. It may begin with entries that they took already: those up to it.
+    Piece(Arc<Piece>),
+    /// Something behind their place was forgotten before they took it: they have to begin anew.
+    Lost,
 }
 
 /// Somebody who follows, and where they are.
@@ -236,26 +201,39 @@ impl Follower {
         self.place
     }
 
-    /// The next piece, as soon as there is one; nothing when the server stops. It may begin with entries that were
-    /// taken already: those up to [`Follower::place`].
-    pub async fn next(&mut self) -> Result<Option<Arc<Piece>>, StoreError> {
+    /// What comes next, as soon as it is there.
+    pub async fn next(&mut self) -> Result<Next, StoreError> {
         loop {
             self.news.mark_unchanged();
-            if self.feed.0.closed.load(Ordering::Acquire) {
-                return Ok(None);
+            match self.feed.behind(self.place) {
+                Where::Kept(piece) => return Ok(Next::Piece(piece)),
+                Where::ToCome => {}
+                Where::Further(kept_from) => {
+                    if let Some(next) = self.read().await? {
+                        return Ok(next);
+                    }
+                    // Nothing lies between.
+                    if let Some(from) = kept_from {
+                        self.took(from);
+                        continue;
+                    }
+                }
             }
-            if let Some(piece) = self.feed.kept_behind(self.place) {
-                return Ok(Some(piece));
-            }
-            if !self.feed.keeps_all_behind(self.place)
-                && let Some(piece) = piece(&self.feed.0.db, self.place).await?
-            {
-                return Ok(Some(Arc::new(piece)));
-            }
-            if self.news.changed().await.is_err() {
-                return Ok(None);
-            }
+            // The sender lives as long as the feed, of which this has one.
+            self.news.changed().await.ok();
         }
+    }
+
+    /// Reads the database, for one follower alone.
+    async fn read(&self) -> Result<Option<Next>, StoreError> {
+        let inner = &self.feed.0;
+        let room = inner.catching_up.clone().acquire_owned().await.ok();
+        let piece = Piece::read(&inner.db, self.place, room).await?;
+        // Asked afterwards: what is still kept now was there when it was read.
+        Ok(match (inner.db.feed_keeps(self.place, now()).await?, piece) {
+            (false, _) => Some(Next::Lost),
+            (true, piece) => piece.map(|piece| Next::Piece(Arc::new(piece))),
+        })
     }
 
     /// Says that everything up to a place was taken.

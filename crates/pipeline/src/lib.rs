@@ -12,12 +12,16 @@ mod ids;
 mod index;
 mod intake;
 mod metrics;
+mod past;
+mod piece;
 mod upkeep;
 
 pub use clock::now;
 pub use commit::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, commit_loop};
-pub use feed::{Feed, Follower, Piece};
+pub use feed::{Feed, Follower, Next};
 pub use index::Indexing;
 pub use intake::{Detected, Intake, KeyInUse, Keyed, Limits, Queue, Receipt, Refused, intake};
 pub use metrics::PipelineMetrics;
+pub use past::{Past, PastEvent};
+pub use piece::{Counts, Loaded, News, Piece, Topics};
 pub use upkeep::{KEYS_KEPT_SECONDS, upkeep};

@@ -1,11 +1,13 @@
 //! Events, and the one way they come into being: together with their alerts and counts.
 
 use crate::alerts::{self, NewAlert};
+use crate::clauses::Clauses;
 use crate::db::{Batch, Cell, Engine, Row, Rows, Table};
 use crate::feed;
 use crate::index::{self, Kind};
 use crate::once::{self, Piece};
 use crate::rollups::{Names, Tally};
+use crate::triage::ASKED_AT_ONCE;
 use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::event::Origin;
@@ -36,6 +38,9 @@ static EVENTS: Table = Table {
 
 /// The columns of an event, in the order they are read in.
 pub(crate) const EVENT_COLUMNS: &str = "e.id, e.created_at, e.source_name, e.event_type, e.severity, e.description, e.user_id, e.key_id, e.occurred_at, e.host, e.user_name, e.src_ip, e.dst_ip, e.attributes";
+
+/// A range of so many events is worth a question of its own.
+const LONG_RANGE: i64 = 64;
 
 /// How many months ahead a place for events is ready.
 const MONTHS_AHEAD: usize = 3;
@@ -148,16 +153,23 @@ impl Db {
         row.map(|row| event_at(&row, 0)).transpose()
     }
 
-    /// The events of some ranges of ids, first and last, in order.
+    /// The events of some ranges of ids, first and last, in any order.
     pub async fn events_between(&self, ranges: &[(i64, i64)]) -> Result<Vec<Event>, StoreError> {
-        let sql =
-            format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id >= ?1 AND e.id <= ?2 ORDER BY e.id");
+        let is_long = |(first, last): &&(i64, i64)| last - first >= LONG_RANGE;
         let mut events = Vec::new();
-        for (first, last) in ranges {
-            let rows = self.read(sql.clone(), vec![(*first).into(), (*last).into()]).await?;
-            for row in &rows {
-                events.push(event_at(row, 0)?);
-            }
+        for (first, last) in ranges.iter().filter(is_long) {
+            let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id >= ?1 AND e.id <= ?2");
+            let rows = self.read(sql, vec![(*first).into(), (*last).into()]).await?;
+            events.extend(rows.iter().map(|row| event_at(row, 0)).collect::<Result<Vec<_>, _>>()?);
+        }
+        let short = ranges.iter().filter(|range| !is_long(range));
+        let ids: Vec<i64> = short.flat_map(|(first, last)| *first..=*last).collect();
+        for some in ids.chunks(ASKED_AT_ONCE) {
+            let mut clauses = Clauses::new(self.engine());
+            clauses.one_of("e.id", some.iter().copied());
+            let sql = format!("SELECT {EVENT_COLUMNS} FROM events e{}", clauses.sql());
+            let rows = self.read(sql, clauses.params).await?;
+            events.extend(rows.iter().map(|row| event_at(row, 0)).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(events)
     }

@@ -14,33 +14,30 @@ use watchpost_model::{AlertId, Timestamp};
 
 /// How long one can go on from where one was.
 pub const FEED_KEPT_SECONDS: i64 = 3_600;
-/// Rows forgotten in one transaction.
+/// What is nearly so old counts as forgotten: clocks of nodes differ, and looking takes time.
+const NEARLY_SECONDS: i64 = 600;
+/// Rows that are looked at together when they are forgotten.
 const FORGOTTEN_AT_ONCE: i64 = 5_000;
 
 const LEAVE: &str = "INSERT INTO feed (at, events, alerts, changes) VALUES (?1, ?2, ?3, ?4)";
 
-/// The oldest transaction that is still under way.
-macro_rules! under_way {
-    () => {
-        "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)"
-    };
-}
-
-const END_SQLITE: &str = "SELECT 0, COALESCE(MAX(seq), 0) FROM feed";
-const END_POSTGRES: &str = concat!("SELECT ", under_way!(), ", CAST(0 AS BIGINT)");
+// The number that was given out last, also when its row is forgotten by now.
+const END_SQLITE: &str = "SELECT 0, COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0)";
+// The oldest transaction that is still under way: whatever is to come is its or younger.
+const END_POSTGRES: &str =
+    "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT), CAST(0 AS BIGINT)";
 const AFTER_SQLITE: &str =
     "SELECT 0, seq, at, events, alerts, changes FROM feed WHERE ?1 = 0 AND seq > ?2 ORDER BY seq LIMIT ?3";
-const AFTER_POSTGRES: &str = concat!(
-    "SELECT xact, seq, at, events, alerts, changes FROM feed WHERE (xact, seq) > (?1, ?2) AND xact < ",
-    under_way!(),
-    " ORDER BY xact, seq LIMIT ?3"
-);
-/// The mistake that this is made to avoid, for the suite that shows that it would notice.
-const AFTER_NAIVE: &str =
-    "SELECT 0, seq, at, events, alerts, changes FROM feed WHERE seq > ?2 AND ?1 >= 0 ORDER BY seq LIMIT ?3";
-const FORGET_SQLITE: &str = "DELETE FROM feed WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM feed ORDER BY seq LIMIT ?2) o WHERE at < ?1)";
-const FORGET_POSTGRES: &str = "DELETE FROM feed WHERE (xact, seq) IN (SELECT xact, seq FROM (SELECT xact, seq, at FROM feed ORDER BY xact, seq LIMIT ?2) o WHERE at < ?1)";
-const OLDEST: &str = "SELECT MIN(at) FROM feed";
+const AFTER_POSTGRES: &str = "SELECT xact, seq, at, events, alerts, changes FROM feed
+     WHERE (xact, seq) > (?1, ?2) AND xact < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)
+     ORDER BY xact, seq LIMIT ?3";
+const FIRST_SQLITE: &str = "SELECT 0, seq, at FROM feed ORDER BY seq LIMIT ?1";
+// What nobody could read yet isn't forgotten either, however old it is.
+const FIRST_POSTGRES: &str = "SELECT xact, seq, at FROM feed
+     WHERE xact < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)
+     ORDER BY xact, seq LIMIT ?1";
+const FORGET_SQLITE: &str = "DELETE FROM feed WHERE ?1 = 0 AND seq < ?2";
+const FORGET_POSTGRES: &str = "DELETE FROM feed WHERE (xact, seq) < (?1, ?2)";
 
 /// A place in the feed, behind everything up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,10 +127,14 @@ fn pairs(text: &str, between: char) -> Result<Vec<(i64, i64)>, StoreError> {
     parts.map(|part| read(part).ok_or_else(wrong)).collect()
 }
 
+fn place(row: &Row) -> Result<FeedPlace, StoreError> {
+    Ok(FeedPlace { xact: row.int(0)?, seq: row.int(1)? })
+}
+
 fn entry(row: &Row) -> Result<FeedEntry, StoreError> {
     let changes = pairs(&row.text(5)?, '.')?;
     Ok(FeedEntry {
-        place: FeedPlace { xact: row.int(0)?, seq: row.int(1)? },
+        place: place(row)?,
         at: Timestamp::from_micros(row.int(2)?),
         events: pairs(&row.text(3)?, '-')?,
         alerts: pairs(&row.text(4)?, '-')?,
@@ -142,55 +143,59 @@ fn entry(row: &Row) -> Result<FeedEntry, StoreError> {
 }
 
 impl Db {
+    fn by_engine(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self.engine() {
+            Engine::Sqlite => sqlite,
+            Engine::Postgres => postgres,
+        }
+    }
+
     /// The place behind everything that is committed: whoever goes on from here sees what comes.
     pub async fn feed_end(&self) -> Result<FeedPlace, StoreError> {
-        let sql = match self.engine() {
-            Engine::Sqlite => END_SQLITE,
-            Engine::Postgres => END_POSTGRES,
-        };
+        let sql = self.by_engine(END_SQLITE, END_POSTGRES);
         let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
-        Ok(FeedPlace { xact: row.int(0)?, seq: row.int(1)? })
+        place(&row)
     }
 
     /// What was committed behind a place, in order, so many entries at most.
     pub async fn feed_after(&self, place: FeedPlace, limit: i64) -> Result<Vec<FeedEntry>, StoreError> {
-        let sql = match self.engine() {
-            Engine::Sqlite => AFTER_SQLITE,
-            Engine::Postgres => AFTER_POSTGRES,
-        };
-        self.feed_rows(sql, place, limit).await
-    }
-
-    /// As [`Db::feed_after`], without care: misses what is committed late.
-    pub(crate) async fn feed_after_naive(
-        &self,
-        place: FeedPlace,
-        limit: i64,
-    ) -> Result<Vec<FeedEntry>, StoreError> {
-        self.feed_rows(AFTER_NAIVE, place, limit).await
-    }
-
-    async fn feed_rows(
-        &self,
-        sql: &'static str,
-        place: FeedPlace,
-        limit: i64,
-    ) -> Result<Vec<FeedEntry>, StoreError> {
+        let sql = self.by_engine(AFTER_SQLITE, AFTER_POSTGRES);
         let params = vec![place.xact.into(), place.seq.into(), limit.into()];
         self.read(sql, params).await?.iter().map(entry).collect()
     }
 
-    /// Forgets entries from before a time; whether there may be more of them.
+    /// The oldest entries that can be read, and when they were written.
+    async fn feed_first(&self, limit: i64) -> Result<Vec<(FeedPlace, Timestamp)>, StoreError> {
+        let rows = self.read(self.by_engine(FIRST_SQLITE, FIRST_POSTGRES), vec![limit.into()]).await?;
+        rows.iter().map(|row| Ok((place(row)?, Timestamp::from_micros(row.int(2)?)))).collect()
+    }
+
+    /// Whether everything behind a place is still kept.
+    pub async fn feed_keeps(&self, place: FeedPlace, now: Timestamp) -> Result<bool, StoreError> {
+        // Forgetting leaves the youngest of what is old. While the first isn't old, nothing was ever forgotten.
+        let old = now.plus_seconds(NEARLY_SECONDS - FEED_KEPT_SECONDS);
+        Ok(self.feed_first(1).await?.first().is_none_or(|(first, at)| place >= *first || *at > old))
+    }
+
+    /// Whether a place is one that this feed may have given out.
+    pub async fn feed_knows(&self, place: FeedPlace) -> Result<bool, StoreError> {
+        let own = (place.xact == 0) == (self.engine() == Engine::Sqlite);
+        Ok(own && place <= self.feed_end().await?)
+    }
+
+    /// Forgets some of the entries from before a time, all but the youngest of them; whether there may be more.
     pub async fn forget_feed(&self, before: Timestamp) -> Result<bool, StoreError> {
-        let mut batch = Batch::new();
-        let sql = match self.engine() {
-            Engine::Sqlite => FORGET_SQLITE,
-            Engine::Postgres => FORGET_POSTGRES,
+        let first = self.feed_first(FORGOTTEN_AT_ONCE).await?;
+        // Entries are in the order of their commits and their times nearly so: up to the last that is old.
+        let Some(youngest) = first.iter().rposition(|(_, at)| *at < before).filter(|n| *n > 0) else {
+            return Ok(false);
         };
-        batch.any(sql, vec![before.micros().into(), FORGOTTEN_AT_ONCE.into()]);
+        let place = first[youngest].0;
+        let mut batch = Batch::new();
+        let sql = self.by_engine(FORGET_SQLITE, FORGET_POSTGRES);
+        batch.any(sql, vec![place.xact.into(), place.seq.into()]);
         self.write(Arc::new(batch)).await?;
-        let oldest = self.read_one(OLDEST, vec![]).await?.ok_or(StoreError::NotFound)?.opt_int(0)?;
-        Ok(oldest.is_some_and(|at| at < before.micros()))
+        Ok(true)
     }
 }
 

@@ -21,6 +21,7 @@ mod factors;
 pub mod faults;
 mod feed;
 mod groups;
+mod handover;
 mod histogram;
 mod ids;
 mod index;
@@ -34,6 +35,7 @@ mod sessions;
 mod stats;
 mod triage;
 mod users;
+mod views;
 mod walk;
 
 pub use alerts::{ByHand, NewAlert, raise_by_hand};
@@ -48,6 +50,7 @@ pub use events::{Ingest, ingest};
 pub use facets::{Facet, Facets};
 pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
+pub use handover::{Deeds, Handover, Told};
 pub use histogram::{Counts, Histogram, Steps};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
@@ -58,7 +61,7 @@ pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
 pub use sessions::{Rotation, Session, SessionKind};
 pub use stats::{Bucket, Durations};
-pub use triage::Acted;
+pub use triage::{Acted, Deed};
 pub use users::{Credentials, Factor, NewPassword, UserChange};
 
 /// For the suites that prove both engines alike: what only they need to reach.
@@ -116,6 +119,11 @@ pub mod testing {
         db.event_histogram_up_to(filter, steps, now, bounds).await
     }
 
+    /// The statements that a handover reads large tables with.
+    pub fn handover_statements() -> [&'static str; 7] {
+        crate::handover::STATEMENTS
+    }
+
     /// Brings a database only as far as an older Watchpost did.
     pub async fn migrate_to(
         db: &crate::Db,
@@ -123,14 +131,6 @@ pub mod testing {
         now: watchpost_model::Timestamp,
     ) -> Result<(), crate::StoreError> {
         db.migrate_to(step, now).await.map(drop)
-    }
-
-    /// What was committed behind a place, asked for without care for transactions that are still under way.
-    pub async fn feed_after_naive(
-        db: &crate::Db,
-        place: crate::FeedPlace,
-    ) -> Result<Vec<crate::FeedEntry>, crate::StoreError> {
-        db.feed_after_naive(place, 1_000).await
     }
 
     /// Lets the search index begin a new shard after so few texts.

@@ -7,12 +7,13 @@ use crate::sessions::END_SESSIONS_OF;
 use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::page::{Count, Page, PageRequest};
+use watchpost_model::user::{Theme, TimeZone};
 use watchpost_model::{Role, Timestamp, User, UserId};
 
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
-            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, factor_pending, recovery_codes, external_id FROM users ",
+            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, factor_pending, recovery_codes, external_id, theme, time_zone FROM users ",
             $rest
         )
     };
@@ -23,6 +24,7 @@ const BY_NAME: &str = select_users!("WHERE username_key = ?1");
 const BY_EXTERNAL: &str = select_users!("WHERE external_id = ?1");
 const LIST: &str = select_users!("ORDER BY id LIMIT ?1 OFFSET ?2");
 const COUNT: &str = "SELECT COUNT(*) FROM users";
+const EMAIL: &str = "SELECT email FROM users WHERE username_key = ?1";
 const ANY: &str = "SELECT id FROM users LIMIT 1";
 
 const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version, external_id)
@@ -33,6 +35,10 @@ const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email =
          password_hash = ?7, token_epoch = ?8, updated_at = ?9, password_until = ?12, version = version + 1
      WHERE id = ?1 AND version = ?10
        AND (?11 = 1 OR EXISTS (SELECT 1 FROM users o WHERE o.role = 'ADMIN' AND o.active = 1 AND o.id <> ?1))";
+
+/// Not a change that others who change the user have to know of: the version stays.
+const PREFER: &str =
+    "UPDATE users SET theme = COALESCE(?2, theme), time_zone = COALESCE(?3, time_zone) WHERE id = ?1";
 
 /// A user with what is needed to let them in.
 #[derive(Clone)]
@@ -114,6 +120,8 @@ fn credentials(row: &Row) -> Result<Credentials, StoreError> {
             second_factor: factor.secret.is_some(),
             must_change_password: password_until.is_some(),
             single_sign_on: external_id.is_some(),
+            theme: row.opt_text(15)?.and_then(|name| Theme::parse(&name)).unwrap_or_default(),
+            time_zone: row.opt_text(16)?.and_then(|name| TimeZone::parse(&name)).unwrap_or_default(),
         },
         password_hash: row.text(8)?,
         token_epoch: row.int(9)?,
@@ -143,6 +151,12 @@ impl Db {
     /// Whether there is any user at all.
     pub async fn has_users(&self) -> Result<bool, StoreError> {
         Ok(self.read_one(ANY, vec![]).await?.is_some())
+    }
+
+    /// The address of a user, if there is one of that name. Databases of any older Watchpost answer, too.
+    pub async fn email_of(&self, username: &str) -> Result<Option<String>, StoreError> {
+        let row = self.read_one(EMAIL, vec![name_key(username).into()]).await?;
+        row.map(|row| row.text(0)).transpose()
     }
 
     /// A page of users, in the order they were made.
@@ -203,6 +217,8 @@ impl Db {
             second_factor: false,
             must_change_password: false,
             single_sign_on: external_id.is_some(),
+            theme: Theme::default(),
+            time_zone: TimeZone::default(),
         })
     }
 
@@ -231,6 +247,25 @@ impl Db {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets how pages look for a user; what is `None` stays.
+    pub async fn prefer(
+        &self,
+        id: UserId,
+        theme: Option<Theme>,
+        time_zone: Option<TimeZone>,
+        by: &AuditEntry,
+    ) -> Result<(), StoreError> {
+        let (theme, time_zone) = (theme.map(Theme::as_str), time_zone.map(TimeZone::as_str));
+        let said =
+            [theme.map(|theme| format!("theme {theme}")), time_zone.map(|zone| format!("times {zone}"))];
+        let said: Vec<String> = said.into_iter().flatten().collect();
+        let mut batch = Batch::new();
+        batch.access_changed();
+        batch.one(PREFER, vec![id.get().into(), theme.into(), time_zone.into()]);
+        batch.audit(by, "user.prefer", format!("user:{id}"), said.join(", "));
+        self.write(Arc::new(batch)).await
     }
 }
 

@@ -21,6 +21,7 @@ mod routes;
 mod settings;
 mod single_sign_on;
 mod state;
+mod stream;
 mod throttle;
 
 pub use auth::account::ONE_TIME_SECONDS;
@@ -29,6 +30,7 @@ pub use auth::{generate_key, generate_password, hash_password, random_secret};
 pub use edge::{Edge, service};
 pub use settings::{Rates, Settings, SingleSignOn};
 pub use state::AppState;
+pub use stream::line as line_of_news;
 
 /// For suites that walk every route: what is served, and who may use it.
 pub mod site_map {

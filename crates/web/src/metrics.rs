@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) struct WebMetrics {
     pub(crate) logins_held: Counter,
     pub(crate) refused: Counter,
     pub(crate) beyond_key: Counter,
+    pub(crate) streams: Gauge,
 }
 
 impl WebMetrics {
@@ -55,7 +57,19 @@ impl WebMetrics {
             "watchpost_events_beyond_key",
             "Events refused for being more than their sensor key may report",
         );
-        Self { registry, requests, seconds, throttled, logins_failed, logins_held, refused, beyond_key }
+        let streams = Gauge::default();
+        registry.register("watchpost_streams", "Readers of the live stream", streams.clone());
+        Self {
+            registry,
+            requests,
+            seconds,
+            throttled,
+            logins_failed,
+            logins_held,
+            refused,
+            beyond_key,
+            streams,
+        }
     }
 
     pub(crate) fn answered(&self, status: u16, took: Duration) {

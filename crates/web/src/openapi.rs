@@ -38,6 +38,8 @@ pub(crate) struct Operation {
     schemas: Schemas,
     page: bool,
     many: bool,
+    /// What it answers with is a stream of messages.
+    stream: Option<&'static str>,
 }
 
 impl Operation {
@@ -54,6 +56,7 @@ impl Operation {
             schemas: Vec::new(),
             page: false,
             many: false,
+            stream: None,
         }
     }
 
@@ -104,6 +107,18 @@ impl Operation {
         T::schemas(&mut self.schemas);
         self.schemas.push((T::name().into_owned(), T::schema()));
         self.answers.push((status, about, Some(Ref::from_schema_name(T::name()).into())));
+        self
+    }
+
+    /// It answers with messages, as long as somebody reads them.
+    pub(crate) fn streams(self, about: &'static str) -> Self {
+        Self { stream: Some(about), ..self }
+    }
+
+    /// Describes what messages hold.
+    pub(crate) fn shows<T: ToSchema + PartialSchema>(mut self) -> Self {
+        T::schemas(&mut self.schemas);
+        self.schemas.push((T::name().into_owned(), T::schema()));
         self
     }
 
@@ -222,6 +237,10 @@ fn operation(entry: &Entry) -> OperationBuilder {
     for param in said.query {
         operation = operation.parameter(query_parameter(param));
     }
+    if said.stream.is_some() {
+        let about = "The id of the message to go on behind.";
+        operation = operation.parameter(header("Last-Event-ID", about, text()));
+    }
     if !said.body.is_empty() {
         let schema = body_schema(said.body);
         let content = |schema: RefOr<Schema>| ContentBuilder::new().schema(Some(schema)).build();
@@ -254,12 +273,13 @@ fn operation(entry: &Entry) -> OperationBuilder {
     with_answers(operation, entry)
 }
 
+fn header(name: &str, about: &str, schema: ObjectBuilder) -> ParameterBuilder {
+    let named = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+    named.required(Required::False).description(Some(about)).schema(Some(schema))
+}
+
 /// What a request that hands in events may say about itself.
 fn headers_of_many() -> [ParameterBuilder; 2] {
-    let header = |name: &str, about: &str, schema: ObjectBuilder| {
-        let named = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
-        named.required(Required::False).description(Some(about)).schema(Some(schema))
-    };
     [
         header("Idempotency-Key", "The same key and body again, within 72 hours, store nothing.", text()),
         header("Content-Encoding", "How the body is packed.", text().enum_values(Some(["gzip", "zstd"]))),
@@ -278,6 +298,12 @@ fn with_answers(mut operation: OperationBuilder, entry: &Entry) -> OperationBuil
             response = response.content("application/json", content);
         }
         operation = operation.response(status.to_string(), response.build());
+    }
+    if let Some(about) = said.stream {
+        let messages = text().description(Some("Messages, each with `event`, `id` and `data` as JSON."));
+        let content = ContentBuilder::new().schema(Some(Schema::from(messages))).build();
+        let response = ResponseBuilder::new().description(about).content("text/event-stream", content);
+        operation = operation.response("200", response.build());
     }
     let problem: RefOr<Schema> = Ref::from_schema_name(Problem::name()).into();
     let mut refusals: Vec<(u16, &str, RefOr<Schema>)> = Vec::new();

@@ -90,8 +90,24 @@ pub(crate) const SEARCH: Param = any(
      by how it begins; in double quotes only whole. Addresses, host names, paths, hashes and CVE ids are words.",
 );
 
+pub(crate) const TOPICS: Param = Param {
+    name: "topics",
+    about: "What to tell of, separated by commas: `alerts,counts` unless told. Events take the role Responder or Admin.",
+    choices: &["alerts", "events", "counts"],
+};
+pub(crate) const LAST_EVENT_ID: Param = any(
+    "last_event_id",
+    "The id of the message to go on behind, for clients that can't send the header `Last-Event-ID`.",
+);
+
+/// What the stream takes.
+pub(crate) const STREAM: &[Param] = &both::<17>(&ABOUT, &[TOPICS, SEARCH, LAST_EVENT_ID]);
+
 /// What lists without filters take.
 pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
+
+/// Which part of a list is shown, and how: nothing about what is in it.
+pub(crate) const PLACES: &[Param] = &[PAGE, PAGE_SIZE, CURSOR, FORMAT];
 
 const ACTOR: Param = any("actor", "Only what was done by this one; give it again for several.");
 const ACTION: Param = any(
@@ -140,12 +156,10 @@ const ABOUT: [Param; 14] = [
     NOT_DST_IP,
 ];
 const WHICH: [Param; 4] = [ID, SINCE, UNTIL, SEARCH];
-const PLACES: [Param; 4] = [PAGE, PAGE_SIZE, CURSOR, FORMAT];
-
 /// What narrows events down, whatever is made of them.
 pub(crate) const EVENT_FILTERS: &[Param] = &both::<18>(&ABOUT, &WHICH);
 /// What lists of events take.
-pub(crate) const EVENTS: &[Param] = &both::<22>(EVENT_FILTERS, &PLACES);
+pub(crate) const EVENTS: &[Param] = &both::<22>(EVENT_FILTERS, PLACES);
 /// What an export of events takes.
 pub(crate) const EVENT_EXPORT: &[Param] = &both::<19>(EVENT_FILTERS, &[EXPORT_FORMAT]);
 pub(crate) const STEP: Param = Param {
@@ -170,4 +184,4 @@ pub(crate) const GROUPS: &[Param] =
 
 const OF_ALERTS: [Param; 7] = [EVENT_SEVERITY, STATUS, ASSIGNEE, TAG, VERDICT, SNOOZED, ORDERING];
 /// What lists of alerts take.
-pub(crate) const ALERTS: &[Param] = &both::<29>(&both::<25>(EVENT_FILTERS, &OF_ALERTS), &PLACES);
+pub(crate) const ALERTS: &[Param] = &both::<29>(&both::<25>(EVENT_FILTERS, &OF_ALERTS), PLACES);

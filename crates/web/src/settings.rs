@@ -34,6 +34,8 @@ pub struct Settings {
     pub metrics_token: Option<String>,
     /// The largest body, in bytes.
     pub max_body: usize,
+    /// Readers of the live stream at once.
+    pub max_streams: usize,
     /// Rates, or no throttling.
     pub rates: Option<Rates>,
     /// Whether resolving an alert takes a verdict.

@@ -12,7 +12,8 @@ use crate::throttle::Throttle;
 use axum::body::Bytes;
 use std::ops::Deref;
 use std::sync::Arc;
-use watchpost_pipeline::{Indexing, Intake, PipelineMetrics};
+use tokio::sync::Semaphore;
+use watchpost_pipeline::{Feed, Indexing, Intake, PipelineMetrics};
 use watchpost_store::Db;
 
 /// How long a search waits for what was just stored. Usually it takes milliseconds; under load it may take long.
@@ -27,6 +28,9 @@ pub struct Inner {
     pub(crate) db: Db,
     pub(crate) intake: Intake,
     pub(crate) indexing: Indexing,
+    pub(crate) feed: Feed,
+    /// Room for readers of the stream.
+    pub(crate) streams: Arc<Semaphore>,
     pub(crate) settings: Settings,
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Passwords,
@@ -55,6 +59,7 @@ impl AppState {
         db: Db,
         intake: Intake,
         indexing: Indexing,
+        feed: Feed,
         settings: Settings,
         pipeline: &PipelineMetrics,
     ) -> Self {
@@ -69,10 +74,12 @@ impl AppState {
             provider: settings.single_sign_on.as_ref().map(Provider::new),
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
+            streams: Arc::new(Semaphore::new(settings.max_streams)),
             schema,
             db,
             intake,
             indexing,
+            feed,
             settings,
         }))
     }

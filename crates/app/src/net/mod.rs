@@ -2,6 +2,7 @@
 
 mod body;
 mod certificate;
+mod patient;
 mod places;
 mod tls;
 
@@ -16,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use patient::Patient;
 use places::Places;
 use std::convert::Infallible;
 use std::future::Future;
@@ -39,6 +41,8 @@ pub struct NetLimits {
     pub header_time: Duration,
     /// Between two pieces of a body.
     pub body_pause: Duration,
+    /// Between two pieces of an answer that the client takes.
+    pub answer_pause: Duration,
     /// Memory for the headers of one request, in bytes.
     pub header_bytes: usize,
     /// Headers in one request.
@@ -54,6 +58,7 @@ impl Default for NetLimits {
             connections_per_address: 1_024,
             header_time: Duration::from_secs(10),
             body_pause: Duration::from_secs(30),
+            answer_pause: Duration::from_secs(30),
             // A long address and a token fit several times.
             header_bytes: 32 << 10,
             headers: 100,
@@ -191,6 +196,6 @@ where
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers)
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.answer_pause)), service);
     watcher.watch(connection).await.map_err(|error| error.to_string())
 }

@@ -4,20 +4,25 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says where")]
 
 mod access;
+mod axe;
 mod bad_input;
 mod browser;
 mod bulk;
 mod command_line;
 mod console;
 mod contract;
+mod demo;
 mod documentation;
 mod durability;
 mod explorer;
+mod handover;
 mod jobs;
 mod ledger;
 mod login;
 mod net;
 mod overload;
+mod preferences;
+mod queue;
 mod security;
 mod server;
 mod settings;
@@ -25,6 +30,7 @@ mod shapes;
 mod stats;
 mod throttle;
 mod triage;
+mod views;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {

@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use watchpost::{NetLimits, NetOptions, accept};
 
+/// More than the system's buffers take.
+const MUCH: usize = 64 << 20;
+
 /// Answers `/slow` when it is told to, everything else at once with the length of its body.
 #[derive(Clone)]
 struct Service {
@@ -34,6 +37,9 @@ impl tower::Service<Request<Body>> for Service {
         Box::pin(async move {
             if request.uri().path() == "/refuse" {
                 return Ok(Response::new("refused".into()));
+            }
+            if request.uri().path() == "/much" {
+                return Ok(Response::new(vec![b'x'; MUCH].into()));
             }
             if request.uri().path() == "/slow" {
                 service.arrived.notify_one();
@@ -160,6 +166,30 @@ fn connections_beyond_the_limit_wait_for_a_place() {
     assert!(everything(first).contains("200 OK"));
     second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(everything(second).contains("200 OK"), "and has its turn then");
+}
+
+#[test]
+fn whoever_takes_nothing_of_an_answer_loses_the_connection() {
+    let limits =
+        NetLimits { connections: 1, answer_pause: Duration::from_millis(300), ..NetLimits::default() };
+    let server = Running::start(limits);
+    let mut slow = server.connect();
+    slow.write_all(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut next = server.connect();
+    next.write_all(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    // The only place is free again; and who reads, with pauses that are short enough, gets everything.
+    let mut read = vec![0; 1 << 20];
+    let mut all = 0;
+    loop {
+        match next.read(&mut read).unwrap() {
+            0 => break,
+            n => all += n,
+        }
+    }
+    assert!(all > MUCH, "{all}");
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).ok();
+    assert!(rest.len() < MUCH, "the answer was cut: {}", rest.len());
 }
 
 /// Reads one answer from a connection that goes on.

@@ -6,6 +6,8 @@ mod alerts;
 mod audit;
 mod engines;
 mod explore;
+mod feed;
+mod handover;
 mod ingest;
 mod lists;
 mod migrations;

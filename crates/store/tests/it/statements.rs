@@ -12,7 +12,7 @@ on_both_engines!(every_statement_prepares, every_filter_prepares);
 
 const VERBS: [&str; 4] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
 /// What only one engine understands.
-const ONLY: [(&str, Engine); 9] = [
+const ONLY: [(&str, Engine); 11] = [
     ("pg_try_advisory", Engine::Postgres),
     ("pg_inherits", Engine::Postgres),
     ("pg_index", Engine::Postgres),
@@ -22,6 +22,8 @@ const ONLY: [(&str, Engine); 9] = [
     ("current_setting", Engine::Postgres),
     ("pg_tables", Engine::Postgres),
     ("clock_timestamp", Engine::Postgres),
+    ("xact", Engine::Postgres),
+    ("pg_snapshot", Engine::Postgres),
 ];
 
 /// The texts in quotes in a source file.

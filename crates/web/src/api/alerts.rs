@@ -160,6 +160,21 @@ pub(crate) struct ChangeView {
     version: i64,
 }
 
+impl ChangeView {
+    pub(crate) fn new(entry: HistoryEntry) -> Self {
+        Self {
+            at: entry.at.to_string(),
+            actor: entry.actor,
+            action: entry.action,
+            from: entry.from,
+            to: entry.to,
+            verdict: entry.verdict.map(Verdict::as_str),
+            why: entry.why,
+            version: entry.version,
+        }
+    }
+}
+
 impl AlertView {
     pub(crate) fn new(alert: Alert, case: Case) -> Self {
         let title = alert.shown_title();
@@ -252,17 +267,7 @@ async fn history(
 ) -> Result<Json<HistoryView>, ApiError> {
     let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
     let changes = whole_history(&state, &alert).await?;
-    let view = |entry: HistoryEntry| ChangeView {
-        at: entry.at.to_string(),
-        actor: entry.actor,
-        action: entry.action,
-        from: entry.from,
-        to: entry.to,
-        verdict: entry.verdict.map(Verdict::as_str),
-        why: entry.why,
-        version: entry.version,
-    };
-    Ok(Json(HistoryView { results: changes.into_iter().map(view).collect() }))
+    Ok(Json(HistoryView { results: changes.into_iter().map(ChangeView::new).collect() }))
 }
 
 /// An alert's changes from the one that raised it on, oldest first. What rules raise has no row of its own for that.

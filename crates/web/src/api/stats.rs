@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use watchpost_model::{Invalid, Severity, Status, Timestamp};
 use watchpost_pipeline::now;
-use watchpost_store::{Bucket, Durations, MINUTES_OF_NAMES_KEPT, Series};
+use watchpost_store::{AlertCounts, Bucket, Durations, MINUTES_OF_NAMES_KEPT, Series};
 
 /// Buckets in one answer: more than a screen has pixels helps nobody.
 const MAX_BUCKETS: i64 = 3_000;
@@ -409,18 +409,24 @@ async fn reactions(
     reactions_in(&state, Window::read(&asked.query, SPAN)?).await.map(Json)
 }
 
+/// How many alerts there are, by where they stand and how bad they are.
+pub(crate) fn by_status_and_severity(
+    counts: &AlertCounts,
+) -> BTreeMap<&'static str, BTreeMap<&'static str, i64>> {
+    let by_severity = |status: Status| {
+        Severity::ALL.map(|severity| (severity.as_str(), counts.sum(&[status], &[severity]))).into()
+    };
+    Status::ALL.map(|status| (status.as_str(), by_severity(status))).into()
+}
+
 async fn overview(
     AlertReader(_): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<Overview>, ApiError> {
     let window = Window::read(&asked.query, SPAN)?;
-    let counts = state.db.alert_counts().await?;
-    let by_severity = |status: Status| {
-        Severity::ALL.map(|severity| (severity.as_str(), counts.sum(&[status], &[severity]))).into()
-    };
     Ok(Json(Overview {
-        alerts: Status::ALL.map(|status| (status.as_str(), by_severity(status))).into(),
+        alerts: by_status_and_severity(&state.db.alert_counts().await?),
         events_stored: state.db.event_count(&[]).await?,
         events_by_severity: events_by_severity(&state, window).await?,
         alerts_by_status: alerts_by(&state, "status", window).await?,

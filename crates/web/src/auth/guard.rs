@@ -180,12 +180,23 @@ async fn admit(action: Action, parts: &Parts, state: &AppState) -> Result<Caller
         _ => take(state, throttle::Caller::Anonymous(peer))?,
     }
     let caller = found?.unwrap_or_else(|| Caller::anonymous(peer));
+    require(action, &caller, parts, state).await?;
+    Ok(caller)
+}
+
+/// Refuses a request whose caller may not do something, and remembers that.
+pub(crate) async fn require(
+    action: Action,
+    caller: &Caller,
+    parts: &Parts,
+    state: &AppState,
+) -> Result<(), ApiError> {
     match allows(caller.rank, action) {
-        true => Ok(caller),
+        true => Ok(()),
         false if caller.rank == Rank::Anonymous => Err(ApiError::NoCredential),
         false => {
             let asked = format!("{} {}", parts.method, parts.uri.path());
-            state.refusals.note(state, &caller, asked, &format!("needs {}", action.who())).await;
+            state.refusals.note(state, caller, asked, &format!("needs {}", action.who())).await;
             Err(ApiError::needs(action))
         }
     }
@@ -238,7 +249,12 @@ impl FromRequestParts<AppState> for Agent {
     }
 }
 
-async fn identify(headers: &HeaderMap, peer: IpAddr, state: &AppState) -> Result<Option<Caller>, ApiError> {
+/// Who shows these headers; nobody when they show no credential.
+pub(crate) async fn identify(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    state: &AppState,
+) -> Result<Option<Caller>, ApiError> {
     if let Some(key) = headers.get("x-api-key") {
         let secret = key.to_str().map_err(|_| ApiError::BadKey)?;
         return with_key(secret.trim(), peer, state).await.map(Some);

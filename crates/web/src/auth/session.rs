@@ -10,7 +10,8 @@ use crate::settings::{Settings, without_port};
 use crate::state::AppState;
 use crate::throttle;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 use watchpost_model::{Timestamp, User};
 use watchpost_pipeline::now;
@@ -22,6 +23,8 @@ const IDLE_SECONDS: i64 = 2 * 60 * 60;
 const MAX_SECONDS: i64 = 12 * 60 * 60;
 /// How exactly the last use is known, so that looking at a page isn't a write each time.
 const SEEN_EVERY_SECONDS: i64 = 60;
+/// What a page says when it keeps itself current: nobody has to sit in front of it.
+const BACKGROUND: HeaderName = HeaderName::from_static("x-watchpost-background");
 /// 238 bits.
 const COOKIE_CHARS: usize = 40;
 
@@ -32,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) user: User,
     /// What forms of this session carry, so that no other site can send them.
     pub(crate) form_token: String,
+    /// When it was last used, to the minute.
+    last_seen_at: Timestamp,
 }
 
 /// The prefix makes browsers refuse the cookie unless it is secure and for this host alone.
@@ -57,9 +62,29 @@ fn form_token(settings: &Settings, id: &str) -> String {
     fingerprint(&format!("watchpost forms\0{}\0{id}", settings.secret_key))
 }
 
-/// The session of a request, if it has a live one.
+/// The session of a request, if it has a live one. This is a use of it.
 pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Session>, ApiError> {
-    let Some(cookie) = read_cookie(&parts.headers, cookie_name(&state.settings)) else { return Ok(None) };
+    let Some(found) = look(&parts.headers, peer(parts), state).await? else { return Ok(None) };
+    let now = now();
+    if let Some(id) = &found.caller.session
+        && !parts.headers.contains_key(BACKGROUND)
+        && now.seconds() - found.last_seen_at.seconds() >= SEEN_EVERY_SECONDS
+        // Looking goes on while nothing can be written: that is when people need to look.
+        && let Err(error) = state.db.note_session_use(id, now).await
+    {
+        tracing::warn!(%error, "the last use of a session could not be noted");
+    }
+    take(state, throttle::Caller::User(found.user.id))?;
+    Ok(Some(found))
+}
+
+/// The session whose cookie these headers carry, if it is a live one, without using it.
+pub(crate) async fn look(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    state: &AppState,
+) -> Result<Option<Session>, ApiError> {
+    let Some(cookie) = read_cookie(headers, cookie_name(&state.settings)) else { return Ok(None) };
     let now = now();
     let found =
         state.db.session_by_secret(&fingerprint(cookie), now, now.plus_seconds(-IDLE_SECONDS)).await?;
@@ -68,19 +93,13 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     if account.token_epoch != record.token_epoch {
         return Ok(None);
     }
-    if now.seconds() - record.last_seen_at.seconds() >= SEEN_EVERY_SECONDS {
-        // Looking goes on while nothing can be written: that is when people need to look.
-        if let Err(error) = state.db.note_session_use(&record.id, now).await {
-            tracing::warn!(%error, "the last use of a session could not be noted");
-        }
-    }
     let user = &account.user;
-    take(state, throttle::Caller::User(user.id))?;
-    let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer(parts)) };
+    let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer) };
     Ok(Some(Session {
         caller: caller.as_user(user),
         user: user.clone(),
         form_token: form_token(&state.settings, cookie),
+        last_seen_at: record.last_seen_at,
     }))
 }
 

@@ -98,10 +98,10 @@ async fn page_of(
         notes => history.iter().filter(|entry| entry.action == "note").count(),
         people => bulk::choices(state).await?,
         verdicts => Verdict::ALL.map(|verdict| context! { value => verdict.as_str(), says => verdict.title() }),
+        snoozes => bulk::SNOOZES.map(|(until, says)| context! { until, says }),
         verdict_required => state.settings.verdict_required,
         severities => Severity::ALL.map(|one| context! { value => one.as_str(), says => one.title(), chosen => one == alert.severity }),
         here => format!("/alerts/{}", alert.id),
-        stream => format!("/stream?topics=alerts&id={}", alert.id),
     };
     Ok(page.said.on(render(page.status, "alert.html", Some(session), shown), &state.settings))
 }

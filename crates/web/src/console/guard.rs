@@ -66,8 +66,40 @@ impl FromRequestParts<AppState> for Visitor {
     }
 }
 
+/// A page of ours that watches alerts by itself. That is no use of its session: one that nobody looks at any more ends.
+pub(crate) struct Watcher(pub(crate) Session);
+
+impl Guard for Watcher {
+    const ACTION: Action = Action::ReadAlerts;
+}
+
+impl FromRequestParts<AppState> for Watcher {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, PageError> {
+        if !session::from_own_page(parts, &state.settings) {
+            return Err(PageError::Forged);
+        }
+        let found = session::look(&parts.headers, peer(parts), state).await?;
+        if let Some(session) = &found {
+            take(state, throttle::Caller::User(session.user.id))?;
+        }
+        let_in(Self::ACTION, found, parts, state).await.map(Self)
+    }
+}
+
 async fn admit(action: Action, parts: &mut Parts, state: &AppState) -> Result<Session, PageError> {
-    let Some(found) = session::current(parts, state).await? else {
+    let found = session::current(parts, state).await?;
+    let_in(action, found, parts, state).await
+}
+
+async fn let_in(
+    action: Action,
+    found: Option<Session>,
+    parts: &mut Parts,
+    state: &AppState,
+) -> Result<Session, PageError> {
+    let Some(found) = found else {
         take(state, throttle::Caller::Anonymous(peer(parts)))?;
         return Err(PageError::LogIn(next(parts)));
     };
@@ -97,11 +129,8 @@ fn came_from(parts: &Parts) -> Option<String> {
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let form = below("/admin/")
-        || below("/account/")
-        || said.path() == "/alerts/bulk"
-        || said.path().ends_with("/act")
-        || said.path().ends_with("/undo");
+    let ends = ["/act", "/undo", "/delete", "/alerts/bulk", "/alerts/views"];
+    let form = below("/admin/") || below("/account/") || ends.iter().any(|end| said.path().ends_with(end));
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }
 

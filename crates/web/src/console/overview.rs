@@ -1,9 +1,11 @@
 //! The first page: what needs somebody now, what has been going on, and how fast people are.
 
+use crate::api::handover::report;
 use crate::api::stats::{self, DurationView, TopView, Window};
 use crate::auth::session::Session;
 use crate::console::chart::{Pick, stacked};
 use crate::console::guard::AlertReader;
+use crate::console::handover;
 use crate::console::page::render;
 use crate::console::problem::PageError;
 use crate::console::queue::{class, view};
@@ -65,6 +67,7 @@ pub(crate) async fn show(
         stored,
         open => open(&counts),
         acknowledged => counts.sum(&[Status::Acknowledged], &[]),
+        handover => handover::view(&report(&state, None, now(), &session.caller).await?),
         worst => worst(&state).await?,
         ranges => RANGES.map(|(name, says, _)| context! { name, says, chosen => name == range }),
         chart => stacked("events", &bars, &Pick { address: &pick }),

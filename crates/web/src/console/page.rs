@@ -63,7 +63,7 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 19] = [
+const TEMPLATES: [Template; 22] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
@@ -80,6 +80,9 @@ const TEMPLATES: [Template; 19] = [
     ("row.html", include_str!("../templates/row.html"), Place::Elsewhere, false),
     ("groups.html", include_str!("../templates/groups.html"), Place::Elsewhere, false),
     ("around.html", include_str!("../templates/around.html"), Place::Elsewhere, false),
+    ("views.html", include_str!("../templates/views.html"), Place::Elsewhere, false),
+    ("since.html", include_str!("../templates/since.html"), Place::Elsewhere, false),
+    ("handover.html", include_str!("../templates/handover.html"), Place::Overview, false),
     ("chart.html", include_str!("../templates/chart.html"), Place::Elsewhere, false),
     ("first_run.html", include_str!("../templates/first_run.html"), Place::Elsewhere, false),
     ("message.html", include_str!("../templates/message.html"), Place::Elsewhere, false),
@@ -179,8 +182,8 @@ pub(crate) fn render(status: StatusCode, name: &str, session: Option<&Session>, 
             name => session.user.username.as_str(),
             role => session.user.role.title(),
             form_token => session.form_token.as_str(),
-            theme => "system",
-            zone => "browser",
+            theme => session.user.theme.as_str(),
+            zone => session.user.time_zone.as_str(),
             may_change => may(Action::ChangeAlerts),
             may_read_events => may(Action::ReadEvents),
             may_administer => may(Action::Administer),

@@ -25,6 +25,12 @@ pub(crate) enum Done {
     AlertChanged,
     /// An alert has this status now.
     Alert(AlertId, Status),
+    /// Somebody said that they have seen what happened.
+    HandoverSeen,
+    /// A list was kept under a name.
+    ViewKept,
+    /// A list has no name any more.
+    ViewDeleted,
     /// A user was made.
     UserMade,
     /// A user has another role.
@@ -48,7 +54,10 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const PLAIN: [(Self, &'static str); 12] = [
+    const PLAIN: [(Self, &'static str); 15] = [
+        (Self::HandoverSeen, "handover-seen"),
+        (Self::ViewKept, "view-kept"),
+        (Self::ViewDeleted, "view-deleted"),
         (Self::Noted, "noted"),
         (Self::AlertChanged, "alert-changed"),
         (Self::UserMade, "user-made"),
@@ -94,6 +103,9 @@ impl Done {
             Self::Alert(id, status) => {
                 return format!("Alert {id} is {} now.", status.title().to_lowercase());
             }
+            Self::HandoverSeen => "Noted. From now on you see what comes next.",
+            Self::ViewKept => "The list is kept as a view.",
+            Self::ViewDeleted => "The view was deleted.",
             Self::UserMade => "The user was made.",
             Self::RoleSet => "The role was changed.",
             Self::Activated => "The user may log in again.",

@@ -2,7 +2,10 @@
 // puts in what changed. What somebody is reading or typing in stays where it is.
 
 const PAUSE = 1000;
-const source = document.querySelector("[data-stream]")?.dataset.stream;
+const place = document.querySelector("[data-stream]");
+const source = place?.dataset.stream;
+// The one alert that the page is about, where it is about one.
+const only = place?.dataset.streamOnly;
 const state = document.querySelector("[data-live-state]");
 let stream = null;
 let waiting = false;
@@ -23,7 +26,7 @@ function put(fresh) {
     if (part.dataset.was === better.innerHTML) continue;
     if (part.contains(document.activeElement) && part !== document.activeElement) continue;
     part.dataset.was = better.innerHTML;
-    part.replaceChildren(...better.childNodes);
+    part.replaceChildren(...better.cloneNode(true).childNodes);
     part.dispatchEvent(new CustomEvent("watchpost:new", { bubbles: true }));
   }
 }
@@ -47,6 +50,11 @@ async function refresh() {
   }, PAUSE);
 }
 
+function told(event) {
+  if (only && event.type !== "reset" && String(JSON.parse(event.data).alert?.id) !== only) return;
+  refresh();
+}
+
 function listen() {
   if (stream || document.hidden) return;
   stream = new EventSource(source);
@@ -58,7 +66,7 @@ function listen() {
       setTimeout(listen, 15_000);
     }
   });
-  for (const kind of ["alert", "change", "event", "counts", "reset"]) stream.addEventListener(kind, refresh);
+  for (const kind of ["alert", "change", "event", "counts", "reset"]) stream.addEventListener(kind, told);
 }
 
 if (source) {

@@ -42,7 +42,7 @@ function count() {
 async function send(form, button) {
   const at = rows().indexOf(here());
   const body = new URLSearchParams(new FormData(form, button));
-  const answer = await fetch(form.action, { method: "POST", body });
+  const answer = await fetch(form.getAttribute("action"), { method: "POST", body });
   const ours = new URL(answer.url);
   if (ours.pathname !== window.location.pathname || !answer.ok) {
     window.location.assign(ours.pathname === "/alerts/bulk" ? window.location.href : answer.url);
@@ -62,9 +62,13 @@ function show(page) {
 }
 
 function press(action) {
+  const row = here();
+  if (row?.matches(".group")) {
+    row.querySelector(`button[value=${action}]`)?.click();
+    return;
+  }
   const form = queue();
   if (!form) return;
-  const row = here();
   if (chosen().length === 0) {
     if (!box(row)) return;
     box(row).checked = true;
@@ -112,7 +116,7 @@ content.addEventListener("change", (event) => {
 });
 content.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!form.matches("form#queue, form.undo")) return;
+  if (!form.matches("form#queue, form.undo, .group form")) return;
   const button = event.submitter;
   const all = form.querySelector("input[name=all]");
   if (all?.checked && button?.name !== "one" && !window.confirm(`${button.textContent.trim()}: ${all.dataset.count} alerts?`)) {
@@ -133,6 +137,17 @@ content.addEventListener("click", (event) => {
   if (event.target.closest("[data-show-new]") && waiting) { show(waiting); waiting = null; move(0); }
 });
 
+// A row that somebody else changed, in the place of how it was: chosen and focused as before.
+function put(row, better) {
+  const parts = (one) => [...one.querySelectorAll("a, input, button")];
+  const focused = parts(row).indexOf(document.activeElement);
+  if (box(better)) box(better).checked = box(row).checked;
+  better.classList.toggle("at", row.classList.contains("at"));
+  row.replaceWith(better);
+  if (focused >= 0) (parts(better)[focused] ?? link(better)).focus({ preventScroll: true });
+  better.dispatchEvent(new CustomEvent("watchpost:new", { bubbles: true }));
+}
+
 // What came in the meantime is announced; nothing moves under the eyes of whoever reads.
 let waiting = null;
 document.addEventListener("watchpost:page", (event) => {
@@ -143,12 +158,7 @@ document.addEventListener("watchpost:page", (event) => {
   for (const [id, row] of known) {
     const better = fresh.get(id);
     if (!better) row.classList.add("gone");
-    else if (better.dataset.version !== row.dataset.version && !row.contains(document.activeElement)) {
-      const checked = box(row)?.checked;
-      row.replaceWith(better);
-      if (box(better)) box(better).checked = checked;
-      better.dispatchEvent(new CustomEvent("watchpost:new", { bubbles: true }));
-    }
+    else if (better.dataset.version !== row.dataset.version) put(row, better.cloneNode(true));
   }
   const unseen = [...fresh.keys()].filter((id) => !known.has(id)).length;
   const news = document.querySelector("[data-news]");

@@ -29,6 +29,16 @@ const PEOPLE: u32 = 100;
 /// Alerts that a job shows as left as they were.
 const SHOWN: u32 = 100;
 
+/// Until when alerts can be put off from a list; the last brings them back.
+pub(crate) const SNOOZES: [(&str, &str); 6] = [
+    ("+1h", "for an hour"),
+    ("+4h", "for four hours"),
+    ("+1d", "for a day"),
+    ("+3d", "for three days"),
+    ("+7d", "for a week"),
+    ("", "no longer"),
+];
+
 /// Whom alerts can be given to.
 pub(crate) async fn choices(state: &AppState) -> Result<Vec<String>, PageError> {
     let users = state.db.users(PageRequest::numbered(1, PEOPLE)).await?;
@@ -66,7 +76,11 @@ async fn asked(
         None => (filled(fields, "action"), fields.all("ids").map(str::to_owned).collect()),
     };
     let group = filled(fields, "group");
-    let body = body(fields, &action);
+    let body = match action.split_once(' ') {
+        // A button that says until when, too.
+        Some(("snooze", until)) => serde_json::json!({"action": "snooze", "until": until}).to_string(),
+        _ => body(fields, &action),
+    };
     let body = Fields::decode(Format::Json, body.as_bytes()).map_err(|_| ApiError::Internal)?;
     let wanted = Wanted::read(state, &body, &session.caller).await?;
     let list = match (group.is_empty(), filled(fields, "all") == "1") {

@@ -3,6 +3,7 @@
 pub(super) mod bulk;
 mod filters;
 mod folded;
+pub(super) mod views;
 
 use crate::api::page::{links, neighbours};
 use crate::console::guard::AlertReader;
@@ -129,11 +130,13 @@ pub(crate) async fn show(
         filter => asks.text(),
         tabs => tabs(&asks, &counts),
         all => counts.sum(&[], &[]),
+        views => views::menu(&state, &session, &asks).await?,
         chips => filters::chips(&asks, fold),
         filters => filters::form(&asked.query),
         clear => HERE,
         choices => bulk::choices(&state).await?,
         verdicts => Verdict::ALL.map(|verdict| context! { value => verdict.as_str(), says => verdict.title() }),
+        snoozes => bulk::SNOOZES.map(|(until, says)| context! { until, says }),
         verdict_required => state.settings.verdict_required,
         severities => Severity::ALL.map(|severity| context! { value => severity.as_str(), says => severity.title() }),
         stream => "/stream?topics=alerts,counts",

@@ -1,0 +1,181 @@
+//! What is committed, told as it happens: `text/event-stream`, for programs and for pages alike.
+//!
+//! Each stream is a task that follows the feed and writes into a bounded channel, from which the connection takes. A
+//! reader that is cut, for whatever reason, comes back with the id of its last message and misses nothing.
+
+mod message;
+mod position;
+mod rights;
+mod teller;
+
+pub use message::line;
+pub(crate) use message::{ChangedView, CountsView, ResetView};
+pub(crate) use rights::{Door, Reader};
+
+use crate::auth::guard::{Caller, require};
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::AppState;
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use message::Reset;
+use position::Position;
+use std::convert::Infallible;
+use std::time::Duration;
+use teller::Teller;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::Instrument;
+use watchpost_model::Action;
+use watchpost_model::filter::Watch;
+use watchpost_pipeline::{Follower, Topics, now};
+use watchpost_store::FEED_KEPT_SECONDS;
+
+/// Pieces of text that wait for a reader. Each is some kilobytes, so a thousand readers that are slow at once hold
+/// some ten megabytes.
+const WAITING: usize = 4;
+/// When to try again while there is no room.
+const LATER: Duration = Duration::from_secs(5);
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What a stream can tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// Alerts that are raised and changed.
+    Alerts,
+    /// Events.
+    Events,
+    /// How many alerts there are.
+    Counts,
+}
+
+impl Topic {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let all = [("alerts", Self::Alerts), ("events", Self::Events), ("counts", Self::Counts)];
+        all.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, topic)| topic)
+    }
+}
+
+/// What a reader wants to be told.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    alerts: bool,
+    events: bool,
+    counts: bool,
+    watch: Watch,
+}
+
+impl Wanted {
+    /// These topics; without any, those that most readers want.
+    pub(crate) fn new(topics: &[Topic], watch: Watch) -> Self {
+        let topics = if topics.is_empty() { &[Topic::Alerts, Topic::Counts] } else { topics };
+        let has = |topic| topics.contains(&topic);
+        Self { alerts: has(Topic::Alerts), events: has(Topic::Events), counts: has(Topic::Counts), watch }
+    }
+
+    /// Whether anything but counts is told.
+    fn tells_things(&self) -> bool {
+        self.alerts || self.events
+    }
+
+    /// What has to be loaded for it: also for counts alone, when only some of the alerts are to be counted.
+    fn loads(&self) -> Topics {
+        Topics { alerts: self.alerts || (self.counts && self.watch.is_narrowed()), events: self.events }
+    }
+
+    /// What its reader has to be allowed.
+    fn needs(&self) -> &'static [Action] {
+        match self.events {
+            true => &[Action::ReadAlerts, Action::ReadEvents],
+            false => &[Action::ReadAlerts],
+        }
+    }
+}
+
+/// Room for one stream, until it is dropped.
+struct Room {
+    _permit: OwnedSemaphorePermit,
+    state: AppState,
+}
+
+impl Room {
+    fn take(state: &AppState) -> Result<Self, ApiError> {
+        let full = ApiError::Unavailable("Too many readers of the stream are connected.", LATER);
+        let permit = state.streams.clone().try_acquire_owned().map_err(|_| full)?;
+        state.metrics.streams.inc();
+        Ok(Self { _permit: permit, state: state.clone() })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.state.metrics.streams.dec();
+    }
+}
+
+/// Where a stream begins, and whether its reader has to load everything anew.
+async fn begin(
+    state: &AppState,
+    last: Option<&str>,
+) -> Result<(Follower, Position, Option<Reset>), ApiError> {
+    let reset = match last.map(str::parse::<Position>) {
+        None => None,
+        Some(Err(_)) => Some(Reset::Unreadable),
+        Some(Ok(last)) if last.at < now().seconds() - FEED_KEPT_SECONDS => Some(Reset::Forgotten),
+        Some(Ok(last)) => match state.feed.resume(last.place()).await? {
+            Some(follower) => return Ok((follower, last, None)),
+            None => Some(Reset::Forgotten),
+        },
+    };
+    let follower = state.feed.follow().await?;
+    let position = Position::behind(follower.place(), now());
+    Ok((follower, position, reset))
+}
+
+/// Begins a stream for a request whose caller may read alerts.
+pub(crate) async fn open(
+    state: &AppState,
+    caller: &Caller,
+    door: Door,
+    parts: &Parts,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let wanted = query.stream()?;
+    if wanted.events {
+        require(Action::ReadEvents, caller, parts, state).await?;
+    }
+    let room = Room::take(state)?;
+    // A browser that comes back by itself has the newer id in the header; its address is still the first.
+    let last = parts.headers.get(&LAST_EVENT_ID).filter(|id| !id.is_empty());
+    let last = match last {
+        Some(id) => Some(id.to_str().unwrap_or("no text")),
+        None => query.get("last_event_id"),
+    };
+    let (follower, position, reset) = begin(state, last).await?;
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let teller = Teller::new(state.clone(), wanted, Reader::of(parts, door), position, sender);
+    let telling = async move {
+        let why = teller.tell(follower, position, reset).await;
+        tracing::debug!(?why, "a stream ended");
+        drop(room);
+    };
+    tokio::spawn(telling.in_current_span());
+    Ok(response(receiver))
+}
+
+fn response(receiver: mpsc::Receiver<Bytes>) -> Response {
+    let pieces = stream::unfold(receiver, |mut receiver| async move {
+        let piece = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(piece), receiver))
+    });
+    let mut response = Body::from_stream(pieces).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would collect what is to arrive at once.
+    headers.insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
+    response
+}
