@@ -165,7 +165,7 @@ pub(crate) const EVENT_EXPORT: &[Param] = &both::<19>(EVENT_FILTERS, &[EXPORT_FO
 pub(crate) const STEP: Param = Param {
     name: "interval",
     about: "How long each bucket is; chosen by the time asked for when left out.",
-    choices: &["1m", "5m", "10m", "30m", "1h", "3h", "6h", "12h", "1d"],
+    choices: &["1m", "5m", "10m", "30m", "1h", "3h", "6h", "12h", "1d", "7d"],
 };
 /// What a histogram of events takes.
 pub(crate) const EVENT_HISTOGRAM: &[Param] = &both::<19>(EVENT_FILTERS, &[STEP]);

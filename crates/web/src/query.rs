@@ -25,6 +25,7 @@ use watchpost_store::{AuditFilter, GroupFilter, GroupOrder};
 const MAX_PARAMS: usize = 100;
 
 /// The parameters of a request, decoded.
+#[derive(Default)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
