@@ -25,6 +25,7 @@ use watchpost_store::{AuditFilter, GroupFilter, GroupOrder};
 const MAX_PARAMS: usize = 100;
 
 /// The parameters of a request, decoded.
+#[derive(Default)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
@@ -193,9 +194,8 @@ impl Query {
     fn about(&self, wrong: &mut Invalid) -> About {
         let (mut fields, mut without) = (BTreeMap::new(), BTreeMap::new());
         for field in Field::ALL {
-            let name = field.name();
-            for (name, kept) in [(name.to_owned(), &mut fields), (format!("not_{name}"), &mut without)] {
-                let values = self.texts(&name, wrong);
+            for (name, kept) in [(field.name(), &mut fields), (left_out(field), &mut without)] {
+                let values = self.texts(name, wrong);
                 if !values.is_empty() {
                     kept.insert(field, values);
                 }
@@ -371,34 +371,33 @@ impl Query {
     /// counted from now is counted anew each time.
     pub(crate) fn kept(&self, filter: &AlertFilter) -> String {
         let severities = |asked: &[Severity]| listed(&Severity::ALL, asked);
-        let mut pairs: Vec<(String, String)> = vec![
-            (STATUS.name.to_owned(), listed(&Status::ALL, &filter.statuses)),
-            (SEVERITY.name.to_owned(), severities(&filter.severities)),
-            (EVENT_SEVERITY.name.to_owned(), severities(&filter.event_severities)),
+        let mut pairs: Vec<(&str, String)> = vec![
+            (STATUS.name, listed(&Status::ALL, &filter.statuses)),
+            (SEVERITY.name, severities(&filter.severities)),
+            (EVENT_SEVERITY.name, severities(&filter.event_severities)),
         ];
         for field in Field::ALL {
-            pairs.extend(
-                filter.about.values(field).iter().map(|value| (field.name().to_owned(), value.clone())),
-            );
-            let without = filter.about.without.get(&field).into_iter().flatten();
-            pairs.extend(without.map(|value| (format!("not_{}", field.name()), value.clone())));
+            pairs.extend(filter.about.values(field).iter().map(|value| (field.name(), value.clone())));
         }
-        pairs.extend(filter.triage.tags.iter().map(|tag| (TAG.name.to_owned(), tag.clone())));
-        pairs.push((VERDICT.name.to_owned(), listed(&Verdict::ALL, &filter.triage.verdicts)));
+        for (field, values) in &filter.about.without {
+            pairs.extend(values.iter().map(|value| (left_out(*field), value.clone())));
+        }
+        pairs.extend(filter.triage.tags.iter().map(|tag| (TAG.name, tag.clone())));
+        pairs.push((VERDICT.name, listed(&Verdict::ALL, &filter.triage.verdicts)));
         for name in [ASSIGNEE.name, SNOOZED.name, SINCE.name, UNTIL.name, SEARCH.name] {
-            pairs.push((name.to_owned(), self.get(name).unwrap_or_default().to_owned()));
+            pairs.push((name, self.get(name).unwrap_or_default().to_owned()));
         }
         let ids: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
-        pairs.push((ID.name.to_owned(), ids.join(",")));
+        pairs.push((ID.name, ids.join(",")));
         let order = match filter.order {
             AlertOrder::CreatedAt => "created_at",
             AlertOrder::Severity => "severity",
             AlertOrder::Status => "status",
         };
         let order = format!("{}{order}", if filter.descending { "-" } else { "" });
-        pairs.push((ORDERING.name.to_owned(), if order == "-created_at" { String::new() } else { order }));
+        pairs.push((ORDERING.name, if order == "-created_at" { String::new() } else { order }));
         let given = pairs.iter().filter(|(_, value)| !value.is_empty());
-        encoded(given.map(|(name, value)| (name.as_str(), value.as_str())))
+        encoded(given.map(|(name, value)| (*name, value.as_str())))
     }
 
     /// What a stream tells of.
@@ -406,10 +405,7 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(STREAM, &mut wrong);
         let topics = self.choices(&TOPICS, Topic::parse, &mut wrong);
-        let watch = Watch {
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
-            about: self.about(&mut wrong),
-        };
+        let watch = Watch { severities: self.severities(&mut wrong), about: self.about(&mut wrong) };
         wrong.into_result()?;
         Ok(Wanted::new(&topics, watch))
     }
@@ -492,6 +488,18 @@ impl Query {
     }
 }
 
+/// The parameter that leaves values of a field out.
+pub(crate) const fn left_out(field: Field) -> &'static str {
+    match field {
+        Field::Source => NOT_SOURCE.name,
+        Field::Type => NOT_TYPE.name,
+        Field::Host => NOT_HOST.name,
+        Field::User => NOT_USER.name,
+        Field::SrcIp => NOT_SRC_IP.name,
+        Field::DstIp => NOT_DST_IP.name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -535,6 +543,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_read_like_what_is_asked_for() {
+        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
+        let (filter, _) = query(asked).events().expect("fine");
+        assert_eq!(filter.severities, [Severity::Critical]);
+        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
+        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
+        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
+        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
+            panic!("nothing is left")
+        };
+        assert!(wrong.fields().contains_key("not_severity"));
+    }
+
+    #[test]
     fn what_is_kept_is_the_same_list_written_one_way() {
         let kept = |text: &str| {
             let (query, filter) = Query::list_of_alerts(text).expect("fine");
@@ -556,10 +578,11 @@ mod tests {
             assert_eq!(kept(given), wanted, "{given}");
             assert_eq!(kept(wanted), wanted, "kept again it stays");
         }
+        assert_eq!(kept("not_severity=LOW"), "severity=MEDIUM,HIGH,CRITICAL", "what is left of them");
         // Whatever narrows or sorts the list is kept.
-        let places = |name| PLACES.iter().any(|place| place.name == name);
-        // Severities that are left out are kept as those that are left.
-        for param in ALERTS.iter().filter(|param| !places(param.name) && param.name != "not_severity") {
+        let elsewhere =
+            |param: &&Param| PLACES.iter().chain([&NOT_SEVERITY]).all(|other| other.name != param.name);
+        for param in ALERTS.iter().filter(elsewhere) {
             let value = match param.name {
                 "id" => "7",
                 "since" | "until" => "2026-11-20",
@@ -567,20 +590,6 @@ mod tests {
             };
             assert_eq!(kept(&format!("{}={value}", param.name)), format!("{}={value}", param.name));
         }
-    }
-
-    #[test]
-    fn what_is_left_out_is_read_like_what_is_asked_for() {
-        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
-        let (filter, _) = query(asked).events().expect("fine");
-        assert_eq!(filter.severities, [Severity::Critical]);
-        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
-        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
-        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
-        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
-            panic!("nothing is left")
-        };
-        assert!(wrong.fields().contains_key("not_severity"));
     }
 
     #[test]

@@ -41,6 +41,8 @@ page_guards! {
     AlertReader => ReadAlerts;
     /// Whoever may change alerts.
     AlertChanger => ChangeAlerts;
+    /// Whoever may read events.
+    EventReader => ReadEvents;
     /// Any user, for their own account.
     SignedIn => UseOwnAccount;
     /// Admins.
@@ -129,7 +131,7 @@ fn came_from(parts: &Parts) -> Option<String> {
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let ends = ["/act", "/undo", "/delete", "/alerts/bulk", "/alerts/views"];
+    let ends = ["/act", "/alert", "/undo", "/delete", "/alerts/bulk", "/alerts/views"];
     let form = below("/admin/") || below("/account/") || ends.iter().any(|end| said.path().ends_with(end));
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }

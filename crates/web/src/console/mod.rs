@@ -5,6 +5,7 @@ mod administration;
 mod alert;
 pub(crate) mod chart;
 mod event_facts;
+mod events;
 mod files;
 mod guard;
 mod handover;
@@ -40,6 +41,10 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/alerts/jobs/{job}/undo"], form(), queue::bulk::take_back);
     routes.add(&["/alerts/{id}"], page(), alert::show);
     routes.add(&["/alerts/{id}/act"], form(), alert::change);
+    routes.add(&["/events"], page(), events::show);
+    routes.add(&["/events/export"], page(), events::export);
+    routes.add(&["/events/{id}"], page(), events::show_one);
+    routes.add(&["/events/{id}/alert"], form(), events::raise);
     routes.add(&["/stream"], page(), stream::watch);
     routes.add(&["/login"], page(), login::show);
     routes.add(&["/login"], form(), login::enter);
