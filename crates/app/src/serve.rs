@@ -67,6 +67,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         trusted_proxies: config.trusted_proxies.clone(),
         tls: tls.is_some(),
         single_sign_on: config.single_sign_on.clone(),
+        in_force: config.in_force.clone(),
     };
     let live = demo.and_then(|demo| demo.live).map(|live| live.run(intake.clone()));
     let state = AppState::new(db.clone(), intake, indexing.clone(), feed.clone(), settings, &metrics);

@@ -59,10 +59,10 @@ pub use keys::KeyRecord;
 pub use migrations::{LATEST, Pending};
 pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
-pub use sessions::{Rotation, Session, SessionKind};
+pub use sessions::{Rotation, Session, SessionFilter, SessionKind};
 pub use stats::{Bucket, Durations};
 pub use triage::{Acted, Deed};
-pub use users::{Credentials, Factor, NewPassword, UserChange};
+pub use users::{Credentials, Factor, NewPassword, UserChange, UserFilter};
 
 /// For the suites that prove both engines alike: what only they need to reach.
 #[doc(hidden)]

@@ -1,12 +1,13 @@
 //! The people who log in.
 
 use crate::audit::AuditEntry;
+use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
 use crate::ids::IdKind;
 use crate::sessions::END_SESSIONS_OF;
 use crate::{Db, StoreError};
 use std::sync::Arc;
-use watchpost_model::page::{Count, Page, PageRequest};
+use watchpost_model::page::{Page, PageRequest};
 use watchpost_model::user::{Theme, TimeZone};
 use watchpost_model::{Role, Timestamp, User, UserId};
 
@@ -22,8 +23,7 @@ macro_rules! select_users {
 const BY_ID: &str = select_users!("WHERE id = ?1");
 const BY_NAME: &str = select_users!("WHERE username_key = ?1");
 const BY_EXTERNAL: &str = select_users!("WHERE external_id = ?1");
-const LIST: &str = select_users!("ORDER BY id LIMIT ?1 OFFSET ?2");
-const COUNT: &str = "SELECT COUNT(*) FROM users";
+const ALL: &str = select_users!("");
 const EMAIL: &str = "SELECT email FROM users WHERE username_key = ?1";
 const ANY: &str = "SELECT id FROM users LIMIT 1";
 
@@ -39,6 +39,17 @@ const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email =
 /// Not a change that others who change the user have to know of: the version stays.
 const PREFER: &str =
     "UPDATE users SET theme = COALESCE(?2, theme), time_zone = COALESCE(?3, time_zone) WHERE id = ?1";
+
+/// Which users are wanted; what is empty wants all.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only those with this in their name or address, in any letter case.
+    pub search: Option<String>,
+    /// Only those with this role.
+    pub role: Option<Role>,
+    /// Only those who may log in, or only those who may not.
+    pub active: Option<bool>,
+}
 
 /// A user with what is needed to let them in.
 #[derive(Clone)]
@@ -95,6 +106,19 @@ pub struct UserChange {
 /// The form of a name that is unique.
 fn name_key(username: &str) -> String {
     username.to_lowercase()
+}
+
+/// A pattern for texts that hold this one, in small letters.
+fn anywhere(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in part.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
 }
 
 fn credentials(row: &Row) -> Result<Credentials, StoreError> {
@@ -160,9 +184,23 @@ impl Db {
     }
 
     /// A page of users, in the order they were made.
-    pub async fn users(&self, request: PageRequest) -> Result<Page<User>, StoreError> {
-        let count = self.read_one(COUNT, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
-        self.plain_page(LIST, Count::Exact(count), request, |row| Ok(credentials(row)?.user)).await
+    pub async fn users(&self, filter: &UserFilter, request: PageRequest) -> Result<Page<User>, StoreError> {
+        let mut clauses = Clauses::new(self.engine());
+        if let Some(part) = &filter.search {
+            let found = "(username_key LIKE {} ESCAPE '!' OR LOWER(email) LIKE {} ESCAPE '!')";
+            clauses.with(found, anywhere(part));
+        }
+        if let Some(role) = filter.role {
+            clauses.with("role = {}", role.as_str());
+        }
+        if let Some(active) = filter.active {
+            clauses.with("active = {}", active);
+        }
+        let count = self.bounded_count("users", &clauses).await?;
+        let matching = clauses.sql();
+        let (rows, skipped) = (clauses.param(i64::from(request.size) + 1), clauses.param(request.offset()));
+        let sql = format!("{ALL}{matching} ORDER BY id LIMIT ?{rows} OFFSET ?{skipped}");
+        self.page_of(sql, clauses.params, count, request, |row| Ok(credentials(row)?.user)).await
     }
 
     /// Makes a user. [`StoreError::Taken`] when the name is, in any letter case.

@@ -10,6 +10,7 @@ pub(crate) struct Param {
 }
 
 use crate::body::VERDICTS;
+pub(crate) use crate::body::{ROLES, SESSION_KINDS};
 
 pub(crate) const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 pub(crate) const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
@@ -108,6 +109,27 @@ pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
 
 /// Which part of a list is shown, and how: nothing about what is in it.
 pub(crate) const PLACES: &[Param] = &[PAGE, PAGE_SIZE, CURSOR, FORMAT];
+
+const ROLE: Param = Param { name: "role", about: "Only those with this role.", choices: ROLES };
+const IS_ACTIVE: Param = Param {
+    name: "is_active",
+    about: "Only those who may log in, or only those who may not.",
+    choices: &["true", "false"],
+};
+const NAMED: Param = any("search", "Only those with this in their name or address, in any letter case.");
+
+/// What the list of users takes.
+pub(crate) const USERS: &[Param] = &[NAMED, ROLE, IS_ACTIVE, PAGE, PAGE_SIZE, FORMAT];
+
+const WHOSE: Param = any("user", "Only this user's, by name.");
+const KIND: Param = Param {
+    name: "kind",
+    about: "Only those in browsers, or only those of programs.",
+    choices: SESSION_KINDS,
+};
+
+/// What the list of everybody's sessions takes.
+pub(crate) const SESSIONS: &[Param] = &[WHOSE, KIND, PAGE, PAGE_SIZE, FORMAT];
 
 const ACTOR: Param = any("actor", "Only what was done by this one; give it again for several.");
 const ACTION: Param = any(

@@ -1,5 +1,7 @@
 //! Query parameters: each list says which it takes, and the documentation says it from the same table.
 
+mod access;
+
 use crate::api::export::ExportFormat;
 use crate::api::triage::person;
 use crate::auth::guard::Caller;
@@ -19,7 +21,7 @@ use watchpost_model::terms::Search;
 use watchpost_model::triage::{Verdict, check_tag};
 use watchpost_model::{AlertId, EventId, Invalid, Severity, Status, Timestamp};
 use watchpost_pipeline::now;
-use watchpost_store::{AuditFilter, GroupFilter, GroupOrder};
+use watchpost_store::{GroupFilter, GroupOrder};
 
 /// Parameters in one request; a list takes ten or so.
 const MAX_PARAMS: usize = 100;
@@ -259,36 +261,6 @@ impl Query {
         let page = self.page(&mut wrong);
         wrong.into_result()?;
         page
-    }
-
-    fn audit_filter(&self, wrong: &mut Invalid) -> AuditFilter {
-        AuditFilter {
-            actors: self.texts("actor", wrong),
-            actions: self.texts("action", wrong),
-            objects: self.texts("object", wrong),
-            addresses: self.texts("address", wrong),
-            span: self.span(now(), wrong),
-        }
-    }
-
-    /// The audit log.
-    pub(crate) fn audit(&self) -> Result<(AuditFilter, PageRequest), ApiError> {
-        let mut wrong = Invalid::new();
-        self.name_unknown(AUDIT, &mut wrong);
-        let filter = self.audit_filter(&mut wrong);
-        let page = self.page(&mut wrong);
-        wrong.into_result()?;
-        Ok((filter, page?))
-    }
-
-    /// An export of the audit log.
-    pub(crate) fn audit_export(&self) -> Result<(AuditFilter, ExportFormat), ApiError> {
-        let mut wrong = Invalid::new();
-        self.name_unknown(AUDIT_EXPORT, &mut wrong);
-        let filter = self.audit_filter(&mut wrong);
-        let format = self.export_format(&mut wrong);
-        wrong.into_result()?;
-        Ok((filter, format))
     }
 
     fn export_format(&self, wrong: &mut Invalid) -> ExportFormat {

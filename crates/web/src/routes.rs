@@ -107,8 +107,10 @@ pub(crate) fn all() -> Routes {
     api::stats::routes(&mut routes);
     api::stream::routes(&mut routes);
     api::users::routes(&mut routes);
+    api::sessions::routes(&mut routes);
     api::keys::routes(&mut routes);
     api::audit::routes(&mut routes);
+    api::settings::routes(&mut routes);
     api::health::routes(&mut routes);
     compat::routes(&mut routes);
     docs::routes(&mut routes);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says where")]
 
 mod access;
+mod administration;
 mod axe;
 mod bad_input;
 mod browser;

@@ -3,7 +3,7 @@
 use crate::api::export::{self, Exported, csv_field};
 use crate::api::page::PageView;
 use crate::auth::checkpoint::Checkpoint;
-use crate::auth::guard::Administrator;
+use crate::auth::guard::{Administrator, Caller};
 use crate::error::ApiError;
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
@@ -14,9 +14,13 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 use watchpost_pipeline::now;
-use watchpost_store::AuditRow;
+use watchpost_store::{AuditProof, AuditRow};
+
+/// Rows that are looked at for whoever asks over the network: a second or so.
+const MAX_PROVEN_ROWS: i64 = 100_000;
 
 pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
@@ -47,6 +51,17 @@ pub(crate) fn routes(routes: &mut Routes) {
             )
             .answers::<Checkpoint>(200, "What the log ends with now"),
         checkpoint,
+    );
+    routes.add(
+        &["/api/v1/audit/verify"],
+        Operation::get("verifyAudit", "Audit", "Whether the newest rows are what was written")
+            .about(
+                "Follows the chain of hashes through the newest 100,000 rows. `watchpost audit verify` follows all of \
+                 it, and with a checkpoint shows that nothing was cut off its end.",
+            )
+            .answers::<ProofView>(200, "What was found")
+            .says(503, "Somebody else is having it looked at on this server"),
+        verify,
     );
 }
 
@@ -107,6 +122,16 @@ async fn export(
     RawQuery(query): RawQuery,
     asked: ListRequest,
 ) -> Result<Response, ApiError> {
+    exported(state, &caller, query, &asked).await
+}
+
+/// The rows that a query asks for, as a file; that they were handed out is in the log.
+pub(crate) async fn exported(
+    state: AppState,
+    caller: &Caller,
+    query: Option<String>,
+    asked: &ListRequest,
+) -> Result<Response, ApiError> {
     let (filter, format) = asked.query.audit_export()?;
     let entry = caller.entry();
     let which = query.filter(|query| !query.is_empty()).unwrap_or_else(|| "all of it".into());
@@ -125,4 +150,50 @@ async fn export(
 async fn checkpoint(_: Administrator, State(state): State<AppState>) -> Result<Json<Checkpoint>, ApiError> {
     let head = state.db.audit_head().await?;
     Ok(Json(Checkpoint::sign(&head, now(), &state.settings.secret_key)))
+}
+
+/// What looking at the chain found.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProofView {
+    /// Whether every row that was looked at follows from the one before it.
+    pub(crate) intact: bool,
+    /// The first row that was looked at.
+    pub(crate) first: i64,
+    /// The last row there was.
+    pub(crate) last: i64,
+    /// Whether that was all of the chain.
+    pub(crate) complete: bool,
+    /// Where it breaks.
+    pub(crate) broken_at: Option<i64>,
+    /// How it breaks.
+    pub(crate) why: Option<&'static str>,
+}
+
+/// Looks at the newest rows of the chain. One at a time: it reads a lot.
+pub(crate) async fn proof(state: &AppState) -> Result<ProofView, ApiError> {
+    let Ok(_one) = state.proving.try_lock() else {
+        let detail = "The audit log is being looked at already.";
+        return Err(ApiError::Unavailable(detail, Duration::from_secs(2)));
+    };
+    let head = state.db.audit_head().await?;
+    let (proof, first) = state.db.prove_newest_audit(MAX_PROVEN_ROWS).await?;
+    let (last, broken) = match proof {
+        AuditProof::Intact(found) => (found.last_id, None),
+        AuditProof::Broken(row, why) => (head.last_id, Some((row, why))),
+    };
+    if let Some((row, why)) = broken {
+        tracing::error!(row, why, "the audit log isn't what was written");
+    }
+    Ok(ProofView {
+        intact: broken.is_none(),
+        first,
+        last,
+        complete: first == head.first_id,
+        broken_at: broken.map(|(row, _)| row),
+        why: broken.map(|(_, why)| why),
+    })
+}
+
+async fn verify(_: Administrator, State(state): State<AppState>) -> Result<Json<ProofView>, ApiError> {
+    proof(&state).await.map(Json)
 }

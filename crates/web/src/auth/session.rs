@@ -18,7 +18,7 @@ use watchpost_pipeline::now;
 use watchpost_store::{Credentials, Session as Record, SessionKind};
 
 /// Left alone for longer, a session ends: somebody went home.
-const IDLE_SECONDS: i64 = 2 * 60 * 60;
+pub(crate) const IDLE_SECONDS: i64 = 2 * 60 * 60;
 /// No session lasts longer than a long shift.
 const MAX_SECONDS: i64 = 12 * 60 * 60;
 /// How exactly the last use is known, so that looking at a page isn't a write each time.

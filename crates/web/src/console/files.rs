@@ -31,12 +31,13 @@ impl File {
     }
 }
 
-static FILES: LazyLock<[File; 8]> = LazyLock::new(|| {
+static FILES: LazyLock<[File; 9]> = LazyLock::new(|| {
     [
         File::new("app.css", "text/css; charset=utf-8", include_str!("../static/app.css")),
         File::new("work.css", "text/css; charset=utf-8", include_str!("../static/work.css")),
         File::new("events.css", "text/css; charset=utf-8", include_str!("../static/events.css")),
         File::new("events.js", "text/javascript; charset=utf-8", include_str!("../static/events.js")),
+        File::new("admin.css", "text/css; charset=utf-8", include_str!("../static/admin.css")),
         File::new("live.js", "text/javascript; charset=utf-8", include_str!("../static/live.js")),
         File::new("queue.js", "text/javascript; charset=utf-8", include_str!("../static/queue.js")),
         File::new("app.js", "text/javascript; charset=utf-8", include_str!("../static/app.js")),

@@ -43,6 +43,8 @@ page_guards! {
     AlertChanger => ChangeAlerts;
     /// Whoever may read events.
     EventReader => ReadEvents;
+    /// Whoever may hand in events.
+    EventSender => IngestEvents;
     /// Any user, for their own account.
     SignedIn => UseOwnAccount;
     /// Admins.
@@ -125,14 +127,15 @@ fn next(parts: &Parts) -> String {
 }
 
 /// The page of ours that the browser says it was on.
-fn came_from(parts: &Parts) -> Option<String> {
+pub(super) fn came_from(parts: &Parts) -> Option<String> {
     let said: Uri = parts.headers.get(header::REFERER)?.to_str().ok()?.parse().ok()?;
     let ours = said.authority()?.as_str().eq_ignore_ascii_case(host(parts));
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let ends = ["/act", "/alert", "/undo", "/delete", "/alerts/bulk", "/alerts/views"];
-    let form = below("/admin/") || below("/account/") || ends.iter().any(|end| said.path().ends_with(end));
+    let ends = ["/act", "/alert", "/undo", "/delete", "/end", "/revoke", "/alerts/bulk", "/alerts/views"];
+    let form =
+        below("/account/") || below("/developer/") || ends.iter().any(|end| said.path().ends_with(end));
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }
 
@@ -188,6 +191,11 @@ pub(crate) fn version(fields: &Fields<'_>) -> Result<Option<i64>, Invalid> {
 }
 
 impl Form {
+    /// The form as the API takes bodies.
+    pub(crate) fn input(&self) -> &Input {
+        &self.0
+    }
+
     /// What was filled in.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, PageError> {
         Ok(self.0.fields()?)

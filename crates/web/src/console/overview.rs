@@ -2,8 +2,8 @@
 
 use crate::api::handover::report;
 use crate::api::stats::{self, DurationView, TopView, Window};
-use crate::auth::session::Session;
 use crate::console::chart::{Pick, stacked};
+use crate::console::first_run;
 use crate::console::guard::AlertReader;
 use crate::console::handover;
 use crate::console::page::render;
@@ -74,7 +74,7 @@ pub(crate) async fn show(
         types => tops(types).await?,
         pace => [("Time to acknowledge", pace.acknowledge), ("Time to resolve", pace.resolve)]
             .map(|(says, found)| duration(says, found)),
-        first => first_steps(&session, &base),
+        first => first_run::steps(&state, &session, &base, stored).await?,
         stream => "/stream?topics=counts",
     };
     let page = render(StatusCode::OK, "overview.html", Some(&session), page);
@@ -123,11 +123,6 @@ fn duration(says: &str, found: Option<DurationView>) -> Value {
         context! { mean => spoken(found.mean), p90 => spoken(found.p90), count => found.count }
     });
     context! { says, found }
-}
-
-/// What somebody does who has nothing yet.
-fn first_steps(session: &Session, base: &str) -> Value {
-    context! { base, may_administer => allows(session.caller.rank, Action::Administer) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What all pages share: the templates, and the policy of what a page may load.
 
 use crate::auth::session::Session;
-use crate::console::{chart, files, visible};
+use crate::console::{chart, client, files, visible};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
@@ -63,7 +63,7 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 25] = [
+const TEMPLATES: [Template; 35] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
@@ -77,7 +77,17 @@ const TEMPLATES: [Template; 25] = [
     ("event.html", include_str!("../templates/event.html"), Place::Events, false),
     ("event_detail.html", include_str!("../templates/event_detail.html"), Place::Elsewhere, false),
     ("job.html", include_str!("../templates/job.html"), Place::Alerts, false),
-    ("administration.html", include_str!("../templates/administration.html"), Place::Administration, true),
+    ("users.html", include_str!("../templates/users.html"), Place::Administration, true),
+    ("user.html", include_str!("../templates/user.html"), Place::Administration, false),
+    ("keys.html", include_str!("../templates/keys.html"), Place::Administration, false),
+    ("sessions.html", include_str!("../templates/sessions.html"), Place::Administration, false),
+    ("audit.html", include_str!("../templates/audit.html"), Place::Administration, false),
+    ("settings.html", include_str!("../templates/settings.html"), Place::Administration, false),
+    ("developer.html", include_str!("../templates/developer.html"), Place::Developer, true),
+    ("admin_parts.html", include_str!("../templates/admin_parts.html"), Place::Elsewhere, false),
+    ("session_rows.html", include_str!("../templates/session_rows.html"), Place::Elsewhere, false),
+    ("snippets.html", include_str!("../templates/snippets.html"), Place::Elsewhere, false),
+    ("fields.html", include_str!("../templates/fields.html"), Place::Elsewhere, false),
     ("pages.html", include_str!("../templates/pages.html"), Place::Elsewhere, false),
     ("rows.html", include_str!("../templates/rows.html"), Place::Elsewhere, false),
     ("row.html", include_str!("../templates/row.html"), Place::Elsewhere, false),
@@ -105,6 +115,7 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     pages.add_filter("line", |text: String| visible::line(&text));
     pages.add_filter("block", |text: String| visible::block(&text));
     pages.add_filter("clock", |time: String| clock(&time));
+    pages.add_filter("client", |agent: String| visible::line(&client::client(&agent)));
     pages.add_filter("moment", |time: String| chart::moment(&time));
     pages.add_filter("number", number);
     pages.add_filter("ago", |time: String| ago(&time));
@@ -189,6 +200,7 @@ pub(crate) fn render(status: StatusCode, name: &str, session: Option<&Session>, 
             zone => session.user.time_zone.as_str(),
             may_change => may(Action::ChangeAlerts),
             may_read_events => may(Action::ReadEvents),
+            may_send_events => may(Action::IngestEvents),
             may_administer => may(Action::Administer),
         }
     });

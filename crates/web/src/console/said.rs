@@ -55,10 +55,14 @@ pub(crate) enum Done {
     SessionEnded,
     /// All other sessions have ended.
     SessionsEnded,
+    /// Pages look another way.
+    Preferred,
+    /// All sessions of somebody have ended.
+    TheirSessionsEnded,
 }
 
 impl Done {
-    const PLAIN: [(Self, &'static str); 17] = [
+    const PLAIN: [(Self, &'static str); 19] = [
         (Self::Raised, "raised"),
         (Self::RaisedBefore, "raised-before"),
         (Self::HandoverSeen, "handover-seen"),
@@ -76,6 +80,8 @@ impl Done {
         (Self::FactorTaken, "factor-taken"),
         (Self::SessionEnded, "session-ended"),
         (Self::SessionsEnded, "sessions-ended"),
+        (Self::Preferred, "preferred"),
+        (Self::TheirSessionsEnded, "their-sessions-ended"),
     ];
 
     fn code(&self) -> String {
@@ -124,6 +130,8 @@ impl Done {
             Self::FactorTaken => "The user has no second factor any more.",
             Self::SessionEnded => "The session has ended.",
             Self::SessionsEnded => "You are signed out everywhere else.",
+            Self::Preferred => "This is how pages look for you from now on.",
+            Self::TheirSessionsEnded => "The user was signed out everywhere.",
         };
         text.to_owned()
     }

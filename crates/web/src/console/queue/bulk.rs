@@ -19,7 +19,7 @@ use watchpost_model::page::PageRequest;
 use watchpost_model::{AlertId, Invalid};
 use watchpost_pipeline::decode::{Fields, Format};
 use watchpost_pipeline::now;
-use watchpost_store::{Job, Outcome};
+use watchpost_store::{Job, Outcome, UserFilter};
 
 /// How long a page waits for a job before it shows how far it is instead.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -41,7 +41,7 @@ pub(crate) const SNOOZES: [(&str, &str); 6] = [
 
 /// Whom alerts can be given to.
 pub(crate) async fn choices(state: &AppState) -> Result<Vec<String>, PageError> {
-    let users = state.db.users(PageRequest::numbered(1, PEOPLE)).await?;
+    let users = state.db.users(&UserFilter::default(), PageRequest::numbered(1, PEOPLE)).await?;
     Ok(users.rows.into_iter().filter(|user| user.active).map(|user| user.username).collect())
 }
 
