@@ -4,6 +4,28 @@ use crate::exit::AppError;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
 
+/// How a part of a line looks in colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Plain,
+    Faint,
+    Doubtful,
+    Bad,
+    Worst,
+}
+
+impl Look {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Faint => "2",
+            Self::Doubtful => "33",
+            Self::Bad => "31",
+            Self::Worst => "1;31",
+        }
+    }
+}
+
 /// Prints. A reader that went away (`| head`) is no failure.
 pub(crate) struct Printer {
     colour: bool,
@@ -17,6 +39,52 @@ impl Printer {
     /// A line of data.
     pub(crate) fn data(&self, line: impl Display) {
         writeln!(stdout().lock(), "{}", plain(&line.to_string())).ok();
+    }
+
+    /// A line of data in parts with blanks between them, in colour or not; false when nobody reads any more. What a part
+    /// holds ends no line.
+    pub(crate) fn line(&self, parts: &[(Look, String)], colour: bool) -> bool {
+        let shown = parts.iter().map(|(look, text)| match (colour, look.code()) {
+            (true, code) if !code.is_empty() => format!("\x1b[{code}m{}\x1b[0m", on_one_line(text)),
+            _ => on_one_line(text),
+        });
+        writeln!(stdout().lock(), "{}", shown.collect::<Vec<_>>().join(" ")).is_ok()
+    }
+
+    /// A line of JSON, which says the same however it is escaped; false when nobody reads any more.
+    pub(crate) fn json(&self, line: &str) -> bool {
+        let mut escaped = String::with_capacity(line.len());
+        for c in line.chars() {
+            match is_obeyed(c) {
+                true => escaped.extend(format!("\\u{:04x}", u32::from(c)).chars()),
+                false => escaped.push(c),
+            }
+        }
+        writeln!(stdout().lock(), "{escaped}").is_ok()
+    }
+
+    /// Whether data is shown in colour unless somebody says otherwise.
+    pub(crate) fn colours_data(&self) -> bool {
+        stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    }
+
+    /// Resolves when nobody reads the data any more, as far as that shows before more is written.
+    pub(crate) async fn data_is_unread(&self) {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd;
+            use tokio::net::unix::pipe::Sender;
+            let pipe = stdout().as_fd().try_clone_to_owned().and_then(|data| {
+                // It stays as it is: only whether its other end is there is looked at.
+                Sender::from_file_unchecked(data.into())
+            });
+            if let Ok(pipe) = pipe
+                && pipe.ready(tokio::io::Interest::ERROR).await.is_ok()
+            {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// A line of talk.
@@ -66,6 +134,11 @@ fn plain(text: &str) -> String {
         c => c,
     };
     text.chars().map(harmless).collect()
+}
+
+/// The same for text that must not begin another line.
+fn on_one_line(text: &str) -> String {
+    plain(text).replace(['\n', '\t'], " ")
 }
 
 /// Rows under headings, each column as wide as it has to be.

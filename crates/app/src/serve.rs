@@ -197,8 +197,8 @@ fn log_in(config: &Config, demo: bool, first_password: Option<&str>) -> String {
     }
 }
 
-/// Resolves when somebody wants the server to stop.
-fn stopped() -> impl Future<Output = ()> {
+/// Resolves when somebody wants the process to stop.
+pub(crate) fn stopped() -> impl Future<Output = ()> {
     #[cfg(unix)]
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {

@@ -213,7 +213,8 @@ pub struct Watch {
 impl Watch {
     /// Whether anything is left out.
     pub fn is_narrowed(&self) -> bool {
-        !self.severities.is_empty() || !self.about.fields.is_empty() || self.about.search.is_some()
+        let About { fields, without, search, .. } = &self.about;
+        !self.severities.is_empty() || !fields.is_empty() || !without.is_empty() || search.is_some()
     }
 
     fn is_bad_enough(&self, severity: Severity) -> bool {

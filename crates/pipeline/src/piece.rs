@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use watchpost_model::alert::HistoryEntry;
+use watchpost_model::filter::Watch;
 use watchpost_model::{Alert, AlertId, Event};
 use watchpost_store::{AlertCounts, Db, FeedEntry, FeedPlace, StoreError};
 
@@ -72,6 +73,17 @@ pub enum News<'a> {
     Stored(&'a Event),
     /// An alert was changed; as it is now, and what was done.
     Changed(&'a Alert, &'a HistoryEntry),
+}
+
+impl News<'_> {
+    /// Whether somebody who watches wants to hear of it.
+    pub fn is_wanted(&self, watch: &Watch) -> bool {
+        match self {
+            Self::Raised(alert) => watch.wants_alert(alert),
+            Self::Stored(event) => watch.wants_event(event),
+            Self::Changed(alert, change) => watch.wants_change(alert, change),
+        }
+    }
 }
 
 /// What entries tell of, as far as it is wanted.

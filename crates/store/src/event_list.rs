@@ -9,9 +9,11 @@ use crate::rollups::Series;
 use crate::walk::{LOOKED_AT, Walk};
 use crate::{Db, StoreError};
 use watchpost_model::filter::{About, EventFilter, Field};
-use watchpost_model::id::event_id_floor;
+use watchpost_model::id::{event_id_floor, event_id_second};
 use watchpost_model::page::{Count, Cursor, MAX_COUNTED, Page, PageRequest};
-use watchpost_model::{Event, Severity};
+use watchpost_model::{Event, EventId, Severity, Timestamp};
+
+const OLDEST: &str = "SELECT MIN(id) FROM events";
 
 /// Everything about an event but its severity and what it must not be.
 fn conditions(db: &Db, filter: &EventFilter) -> Clauses {
@@ -204,6 +206,12 @@ impl Db {
             }
             List::Plain => self.walked_rows(filter, columns, start, looked_at).await,
         }
+    }
+
+    /// When the oldest event was taken in, to the second; nothing when there is none.
+    pub async fn oldest_event(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row = self.read_one(OLDEST, vec![]).await?.ok_or(StoreError::NotFound)?;
+        Ok(row.opt_int(0)?.map(|id| event_id_second(EventId::new(id))))
     }
 
     async fn walked_rows(

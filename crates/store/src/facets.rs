@@ -2,6 +2,7 @@
 
 use crate::clauses::Start;
 use crate::event_list::List;
+use crate::handover::stretches;
 use crate::rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, OTHERS, Series};
 use crate::walk::LOOKED_AT;
 use crate::{Db, StoreError};
@@ -139,80 +140,17 @@ impl Db {
         if span.is_unbounded() {
             return self.totals(series).await;
         }
-        let until = span.until.map_or(now.seconds() + 1, |until| (until.micros() - 1).div_euclid(SECOND) + 1);
         let since = span.since.map_or(0, Timestamp::seconds);
+        let until = span.until.map_or(now.seconds() + 1, |until| (until.micros() - 1).div_euclid(SECOND) + 1);
+        let minutes_kept = since >= now.seconds() - MINUTES_OF_NAMES_KEPT;
+        let finest = if minutes_kept { 60 } else { 3_600 };
+        let (from, until) =
+            (since.div_euclid(finest) * finest, (until + finest - 1).div_euclid(finest) * finest);
+        let at = |second: i64| Timestamp::from_micros(0).plus_seconds(second);
         let mut all = Vec::new();
-        for (grain, from, until) in stretches(since, until, now.seconds() - MINUTES_OF_NAMES_KEPT) {
-            let (from, until) = (from_seconds(from), from_seconds(until));
-            all.extend(self.top(series, grain, from, until, MAX_NAMES as i64 + 1).await?);
+        for (grain, from, until) in stretches(from, until).into_iter().filter(|(_, from, to)| from < to) {
+            all.extend(self.top(series, grain, at(from), at(until), MAX_NAMES as i64 + 1).await?);
         }
         Ok(all)
-    }
-}
-
-fn from_seconds(seconds: i64) -> Timestamp {
-    Timestamp::from_micros(0).plus_seconds(seconds)
-}
-
-/// Cuts a time into stretches of whole days, hours and minutes, each with how long its steps are. Where minutes are no
-/// longer kept, hours at the ends count whole.
-fn stretches(since: i64, until: i64, minutes_since: i64) -> Vec<(i64, i64, i64)> {
-    const STEPS: [i64; 3] = [60, 3_600, 86_400];
-    let finest = if since >= minutes_since { 0 } else { 1 };
-    let (mut from, mut to) = (
-        since.div_euclid(STEPS[finest]) * STEPS[finest],
-        (until + STEPS[finest] - 1).div_euclid(STEPS[finest]) * STEPS[finest],
-    );
-    let mut found = Vec::new();
-    for (n, step) in STEPS.into_iter().enumerate().skip(finest) {
-        let Some(next) = STEPS.get(n + 1) else {
-            found.push((step, from, to));
-            break;
-        };
-        let (up, down) = ((from + next - 1).div_euclid(*next) * next, to.div_euclid(*next) * next);
-        if up >= down {
-            found.push((step, from, to));
-            break;
-        }
-        found.push((step, from, up));
-        found.push((step, down, to));
-        (from, to) = (up, down);
-    }
-    found.retain(|(_, from, until)| from < until);
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stretches_cover_a_time_once_with_few_steps() {
-        for (since, until) in [
-            (0, 60),
-            (61, 62),
-            (3_599, 3_601),
-            (100, 86_400),
-            (86_400, 3 * 86_400),
-            (90_061, 1_000_007),
-            (5, 40 * 86_400),
-            (7, 7),
-        ] {
-            let all = stretches(since, until, 0);
-            let mut covered: Vec<(i64, i64)> = all.iter().map(|(_, from, to)| (*from, *to)).collect();
-            covered.sort_unstable();
-            for pair in covered.windows(2) {
-                assert_eq!(pair[0].1, pair[1].0, "{since} to {until}: {all:?}");
-            }
-            if since < until {
-                let (first, last) = (covered[0].0, covered[covered.len() - 1].1);
-                assert!(first <= since && first > since - 60 && last >= until && last < until + 60);
-            }
-            assert!(all.iter().all(|(step, from, to)| from % step == 0 && to % step == 0));
-            let steps: i64 = all.iter().map(|(step, from, to)| (to - from) / step).sum();
-            assert!(steps <= 2 * 59 + 2 * 23 + 40, "{steps} steps");
-        }
-        let old = stretches(4_000, 90_000, 100_000);
-        assert_eq!(old, [(3_600, 3_600, 86_400), (3_600, 86_400, 90_000)], "whole hours");
     }
 }

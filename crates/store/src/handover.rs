@@ -127,7 +127,7 @@ pub struct Handover {
 }
 
 /// A time in stretches that counts are kept for: how long one is, from when, until when. The shortest only at the ends.
-fn stretches(mut from: i64, mut until: i64) -> Vec<(i64, i64, i64)> {
+pub(crate) fn stretches(mut from: i64, mut until: i64) -> Vec<(i64, i64, i64)> {
     let mut all = Vec::new();
     for (fine, coarse) in [(MINUTE, HOUR), (HOUR, DAY)] {
         let (first, last) = (up(from, coarse), down(until, coarse));

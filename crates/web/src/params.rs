@@ -102,24 +102,7 @@ pub(crate) const LAST_EVENT_ID: Param = any(
 );
 
 /// What the stream takes.
-pub(crate) const STREAM: &[Param] = &[
-    TOPICS,
-    SEVERITY,
-    TYPE,
-    SOURCE,
-    HOST,
-    USER,
-    SRC_IP,
-    DST_IP,
-    NOT_TYPE,
-    NOT_SOURCE,
-    NOT_HOST,
-    NOT_USER,
-    NOT_SRC_IP,
-    NOT_DST_IP,
-    SEARCH,
-    LAST_EVENT_ID,
-];
+pub(crate) const STREAM: &[Param] = &both::<17>(&ABOUT, &[TOPICS, SEARCH, LAST_EVENT_ID]);
 
 /// What lists without filters take.
 pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
@@ -195,7 +178,6 @@ const ABOUT: [Param; 14] = [
     NOT_DST_IP,
 ];
 const WHICH: [Param; 4] = [ID, SINCE, UNTIL, SEARCH];
-
 /// What narrows events down, whatever is made of them.
 pub(crate) const EVENT_FILTERS: &[Param] = &both::<18>(&ABOUT, &WHICH);
 /// What lists of events take.
@@ -205,7 +187,7 @@ pub(crate) const EVENT_EXPORT: &[Param] = &both::<19>(EVENT_FILTERS, &[EXPORT_FO
 pub(crate) const STEP: Param = Param {
     name: "interval",
     about: "How long each bucket is; chosen by the time asked for when left out.",
-    choices: &["1m", "5m", "10m", "30m", "1h", "3h", "6h", "12h", "1d"],
+    choices: &["1m", "5m", "10m", "30m", "1h", "3h", "6h", "12h", "1d", "7d"],
 };
 /// What a histogram of events takes.
 pub(crate) const EVENT_HISTOGRAM: &[Param] = &both::<19>(EVENT_FILTERS, &[STEP]);

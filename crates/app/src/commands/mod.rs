@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod keys;
 mod migrate;
+mod tail;
 mod users;
 
 use crate::config::{Config, shown};
@@ -37,6 +38,7 @@ fn command() -> Command {
         .subcommand(users::create_superuser())
         .subcommand(keys::command())
         .subcommand(audit::command())
+        .subcommand(tail::command())
         .subcommand(
             Command::new("settings")
                 .about("Show the settings in force and where each comes from")
@@ -93,6 +95,7 @@ pub(crate) fn run(printer: &Printer) -> Outcome<ExitStatus> {
             Some(("createsuperuser", asked)) => users::create(&config, asked, printer).await,
             Some(("key", asked)) => keys::run(&config, asked, printer).await,
             Some(("audit", asked)) => audit::run(&config, asked, printer).await,
+            Some(("tail", asked)) => tail::run(&config, asked, printer).await,
             Some(("doctor", asked)) => doctor::run(&config, asked, printer).await,
             Some((other, _)) => Err(AppError::failed(format!("there is no command {other}"))),
         }

@@ -33,6 +33,7 @@ fn help_names_every_flag_and_command() {
         "user",
         "createsuperuser",
         "key",
+        "tail",
         "doctor",
         "settings",
     ] {

@@ -25,7 +25,7 @@ fn raise(server: &Server, source: &str, count: usize) {
 
 /// The job when it is done.
 #[track_caller]
-fn done(client: &Client<'_>, job: &Value) -> Value {
+pub(crate) fn done(client: &Client<'_>, job: &Value) -> Value {
     let path = format!("/api/v1/alerts/bulk/{}", job["id"].as_str().unwrap());
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {

@@ -215,7 +215,7 @@ impl Ledger {
 }
 
 /// All rows of a list, as `next` leads through it; its count is theirs.
-fn all(client: &Client<'_>, first: &str) -> Vec<Value> {
+pub(crate) fn all(client: &Client<'_>, first: &str) -> Vec<Value> {
     let (mut rows, mut path) = (Vec::new(), first.to_owned());
     loop {
         let page = client.get(&path).expect(200);

@@ -21,6 +21,7 @@ mod first_run;
 mod handover;
 mod jobs;
 mod ledger;
+mod listener;
 mod login;
 mod net;
 mod overload;
@@ -32,9 +33,11 @@ mod server;
 mod settings;
 mod shapes;
 mod stats;
+mod tail;
 mod throttle;
 mod triage;
 mod views;
+mod watching;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.
 macro_rules! on_both_engines {

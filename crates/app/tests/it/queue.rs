@@ -105,6 +105,14 @@ fn triage_by_keyboard_alone() {
     browser.counts(".alert-row", 1);
     browser.press(&["j", "o"]);
     browser.reads("h1", "intrusion #2");
+    browser.find("[data-with-script]:not([hidden])");
+    browser.press(&["n"]);
+    browser.press(&["a", " ", "n", "o", "t", "e", ESCAPE]);
+    browser.press(&["a"]);
+    browser.reads(".badge.acknowledged", "Acknowledged");
+    browser.press(&["u"]);
+    browser.counts(".alert-row", 0);
+    assert!(browser.path(&server).contains("search=2"), "back to the list it came from");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -421,8 +421,15 @@ impl Client<'_> {
         Answer { status: response.status().as_u16(), headers: response.headers().clone(), text }
     }
 
+    /// Asks again as long as the answer says that what was stored just now may be missing from it.
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "", b"")
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = self.send("GET", path, "", b"");
+            if !answer.text.contains("\"search_is_behind\":true") || Instant::now() > deadline {
+                return answer;
+            }
+        }
     }
 
     pub(crate) fn post_json(&self, path: &str, body: &str) -> Answer {

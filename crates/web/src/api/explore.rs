@@ -29,7 +29,7 @@ const USUAL_SECONDS: i64 = 86_400;
 const MAX_FITTING: i64 = 180;
 /// And where somebody does.
 const MAX_BUCKETS: i64 = 1_500;
-const STEPS: [(&str, i64); 9] = [
+const STEPS: [(&str, i64); 10] = [
     ("1m", 60),
     ("5m", 300),
     ("10m", 600),
@@ -39,6 +39,7 @@ const STEPS: [(&str, i64); 9] = [
     ("6h", 21_600),
     ("12h", 43_200),
     ("1d", 86_400),
+    ("7d", 7 * 86_400),
 ];
 /// Events that facets are told of: enough to see what stands out.
 const FACETED: i64 = 1_000;
@@ -102,6 +103,10 @@ pub(crate) struct HistogramView {
     /// How long a bucket is.
     #[schema(example = "1h")]
     pub(crate) interval: &'static str,
+    /// The same in seconds.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub(crate) step: i64,
     /// Whether every bucket is whole.
     pub(crate) complete: bool,
     /// From here on buckets are whole; before, there may be more than was counted.
@@ -125,18 +130,17 @@ pub(crate) struct BucketView {
     count: i64,
     /// How many of each; `null` where only their sum is known, for many events of one source or type.
     by_severity: Option<BTreeMap<&'static str, i64>>,
+    /// The second it begins at.
     #[serde(skip)]
     #[schema(ignore)]
-    pub(crate) bar: Bar,
-}
-
-/// A bucket as charts want it.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Bar {
     pub(crate) begins: i64,
-    /// From the least bad on.
+    /// As in `by_severity`, from the least bad on.
+    #[serde(skip)]
+    #[schema(ignore)]
     pub(crate) counts: [i64; 4],
-    /// Of a severity that isn't known.
+    /// Those of which the severity isn't known.
+    #[serde(skip)]
+    #[schema(ignore)]
     pub(crate) others: i64,
 }
 
@@ -196,7 +200,7 @@ fn steps(
             known
         }
     };
-    // However long ago it begins, there is no more to see than this; days are the longest buckets.
+    // However long ago it begins, there is no more to see than this.
     let first = since.seconds().max(until.seconds() - MAX_BUCKETS * step).div_euclid(step) * step;
     let end = (until.micros() - 1).div_euclid(step * 1_000_000) * step + step;
     let at = |second: i64| Timestamp::from_micros(0).plus_seconds(second);
@@ -223,7 +227,9 @@ pub(crate) async fn over_time(
             time: Timestamp::from_micros(0).plus_seconds(begins).to_string(),
             count: counts.iter().sum::<i64>() + others,
             by_severity: (others == 0).then_some(known),
-            bar: Bar { begins, counts, others },
+            begins,
+            counts,
+            others,
         }
     };
     let (first, end) = (steps.since.seconds(), steps.until.seconds());
@@ -234,6 +240,7 @@ pub(crate) async fn over_time(
         since: steps.since.to_string(),
         until: steps.until.to_string(),
         interval,
+        step: steps.seconds,
         complete: whole_since.is_none(),
         whole_since: whole_since.map(|since| since.to_string()),
         search_is_behind,
@@ -356,6 +363,6 @@ mod tests {
         assert_eq!(of(50, 50, None), ("1m".into(), 0, 60));
         assert_eq!(of(500, 50, None), ("1m".into(), 480, 480), "nothing");
         let (name, first, end) = of(0, 20_000 * 86_400, None);
-        assert_eq!((name.as_str(), (end - first) / 86_400), ("1d", MAX_BUCKETS));
+        assert!(name == "7d" && (end - first) / (7 * 86_400) <= MAX_BUCKETS + 1, "{name} {first} {end}");
     }
 }

@@ -254,7 +254,7 @@ pub(crate) async fn bars(state: &AppState, window: Window) -> Result<Vec<Bar>, A
     let first = window.since.seconds().div_euclid(window.grain) * window.grain;
     let n = (window.until.seconds() - first).div_euclid(window.grain) + 1;
     let at = |n: i64| Timestamp::from_micros(0).plus_seconds(first + n * window.grain);
-    let bar = |n| Bar { since: at(n), until: at(n + 1), counts: [0; 4] };
+    let bar = |n| Bar { since: at(n), until: at(n + 1), counts: [0; 4], others: 0 };
     let mut bars: Vec<Bar> = (0..n.clamp(0, MAX_BUCKETS)).map(bar).collect();
     for bucket in counts(state, Series::EventSeverity, window, &[]).await? {
         let place = usize::try_from((bucket.from.seconds() - first).div_euclid(window.grain));

@@ -6,6 +6,8 @@ use watchpost_model::{Severity, Timestamp};
 /// What a bar is wide and a chart high, in units of the drawing.
 const BAR: usize = 10;
 const HEIGHT: i64 = 1_000;
+/// How what is of no known severity is told apart.
+const UNKNOWN: &str = "accent";
 /// Times written below.
 const TICKS: usize = 5;
 
@@ -15,16 +17,19 @@ pub(crate) struct Bar {
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
     pub(crate) counts: [i64; 4],
+    /// Of a severity that isn't known.
+    pub(crate) others: i64,
 }
 
 impl Bar {
     fn total(&self) -> i64 {
-        self.counts.iter().sum()
+        self.counts.iter().sum::<i64>() + self.others
     }
 
     fn title(&self, what: &str) -> String {
         let parts = Severity::ALL.iter().zip(self.counts).rev().filter(|(_, n)| *n > 0);
-        let parts: Vec<String> = parts.map(|(severity, n)| format!("{n} {}", severity.title())).collect();
+        let mut parts: Vec<String> = parts.map(|(severity, n)| format!("{n} {}", severity.title())).collect();
+        parts.extend((self.others > 0).then(|| format!("{} of any severity", self.others)));
         let from = moment(&self.since.to_string());
         match parts.is_empty() {
             true => format!("{from}: no {what}"),
@@ -59,12 +64,17 @@ pub(crate) fn stacked(what: &str, bars: &[Bar], pick: &Pick<'_>) -> Value {
     let most = bars.iter().map(Bar::total).max().unwrap_or_default();
     let drawn: Vec<Value> = bars.iter().enumerate().map(|(n, bar)| draw(n, bar, most, what, pick)).collect();
     let total = |severity: usize| bars.iter().map(|bar| bar.counts[severity]).sum::<i64>();
-    let legend = (0..Severity::ALL.len()).rev().map(|n| {
+    let others = bars.iter().map(|bar| bar.others).sum::<i64>();
+    let known = (0..Severity::ALL.len()).rev().filter(|n| others == 0 || total(*n) > 0).map(|n| {
         let severity = Severity::ALL[n];
         context! { class => class(severity), says => severity.title(), count => total(n) }
     });
+    let unknown =
+        (others > 0).then(|| context! { class => UNKNOWN, says => "Any severity", count => others });
+    let legend = known.chain(unknown);
     let ends = bars.first().zip(bars.last());
     let worst = (0..4).rev().map(|n| format!("{} {}", total(n), Severity::ALL[n].title()));
+    let worst = worst.chain((others > 0).then(|| format!("{others} of any severity")));
     let summary = match ends {
         Some((first, last)) => format!(
             "{} from {} to {}: {}. At most {most} at once.",
@@ -89,13 +99,14 @@ pub(crate) fn stacked(what: &str, bars: &[Bar], pick: &Pick<'_>) -> Value {
 
 fn draw(n: usize, bar: &Bar, most: i64, what: &str, pick: &Pick<'_>) -> Value {
     let mut top = HEIGHT;
-    let parts = Severity::ALL.iter().zip(bar.counts).rev().filter(|(_, count)| *count > 0);
+    let known = Severity::ALL.iter().zip(bar.counts).rev().map(|(severity, count)| (class(*severity), count));
+    let parts = known.chain([(UNKNOWN.to_owned(), bar.others)]).filter(|(_, count)| *count > 0);
     let parts: Vec<Value> = parts
-        .map(|(severity, count)| {
+        .map(|(class, count)| {
             // What is there is seen, however little it is.
             let height = (count * HEIGHT / most.max(1)).max(HEIGHT / 100).min(top);
             top -= height;
-            context! { class => class(*severity), y => top, height }
+            context! { class, y => top, height }
         })
         .collect();
     context! {
@@ -122,7 +133,21 @@ mod tests {
 
     fn bar(hour: i64, counts: [i64; 4]) -> Bar {
         let since = Timestamp::from_micros(0).plus_seconds(hour * 3_600);
-        Bar { since, until: since.plus_seconds(3_600), counts }
+        Bar { since, until: since.plus_seconds(3_600), counts, others: 0 }
+    }
+
+    #[test]
+    fn what_is_of_no_known_severity_is_drawn_as_such() {
+        let bars = [Bar { others: 7, ..bar(0, [0; 4]) }, bar(1, [0; 4])];
+        let chart =
+            serde_json::to_value(stacked("events", &bars, &Pick { address: "/" })).expect("plain values");
+        assert_eq!(chart["legend"].as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            (&chart["legend"][0]["class"], &chart["legend"][0]["count"]),
+            (&"accent".into(), &7.into())
+        );
+        assert_eq!(chart["bars"][0]["parts"][0]["height"], 1_000);
+        assert_eq!(chart["bars"][0]["title"], "1970-01-01 00:00: 7 of any severity");
     }
 
     #[test]

@@ -45,14 +45,19 @@ pub(crate) fn facts(event: &Event, session: &Session) -> Vec<Value> {
             facts.push(fact(title(field), value, pair(field.name(), value), Some(out), events));
         }
     }
-    let attributes = event.details.attributes.as_ref().map(Attributes::as_json);
-    let attributes = attributes.and_then(|text| serde_json::from_str(text).ok());
-    if let Some(attributes) = attributes {
-        let mut lines = Vec::new();
-        flat(&attributes, String::new(), &mut lines);
-        facts.extend(lines.iter().map(|(name, value)| fact(name, value, words(value), None, events)));
-    }
+    let lines = attributes(event);
+    facts.extend(lines.iter().map(|(name, value)| fact(name, value, words(value), None, events)));
     facts
+}
+
+/// Everything that an event says in no field of its own, each with the way to it.
+pub(crate) fn attributes(event: &Event) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let attributes = event.details.attributes.as_ref().map(Attributes::as_json);
+    if let Some(attributes) = attributes.and_then(|text| serde_json::from_str(text).ok()) {
+        flat(&attributes, String::new(), &mut lines);
+    }
+    lines
 }
 
 /// The list of what has a value's words in it.

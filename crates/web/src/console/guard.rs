@@ -41,6 +41,8 @@ page_guards! {
     AlertReader => ReadAlerts;
     /// Whoever may change alerts.
     AlertChanger => ChangeAlerts;
+    /// Whoever may read events.
+    EventReader => ReadEvents;
     /// Whoever may hand in events.
     EventSender => IngestEvents;
     /// Any user, for their own account.
@@ -131,7 +133,7 @@ pub(super) fn came_from(parts: &Parts) -> Option<String> {
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let ends = ["/act", "/undo", "/delete", "/end", "/revoke", "/alerts/bulk", "/alerts/views"];
+    let ends = ["/act", "/alert", "/undo", "/delete", "/end", "/revoke", "/alerts/bulk", "/alerts/views"];
     let form =
         below("/account/") || below("/developer/") || ends.iter().any(|end| said.path().ends_with(end));
     (ours && !form && own_path(path) == path).then(|| path.to_owned())

@@ -7,6 +7,7 @@ pub(crate) mod chart;
 mod client;
 mod developer;
 mod event_facts;
+mod events;
 mod files;
 mod first_run;
 mod guard;
@@ -45,6 +46,10 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/alerts/jobs/{job}/undo"], form(), queue::bulk::take_back);
     routes.add(&["/alerts/{id}"], page(), alert::show);
     routes.add(&["/alerts/{id}/act"], form(), alert::change);
+    routes.add(&["/events"], page(), events::show);
+    routes.add(&["/events/export"], page(), events::export);
+    routes.add(&["/events/{id}"], page(), events::show_one);
+    routes.add(&["/events/{id}/alert"], form(), events::raise);
     routes.add(&["/stream"], page(), stream::watch);
     routes.add(&["/login"], page(), login::show);
     routes.add(&["/login"], form(), login::enter);

@@ -63,7 +63,7 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 32] = [
+const TEMPLATES: [Template; 35] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
@@ -73,6 +73,9 @@ const TEMPLATES: [Template; 32] = [
     ("overview.html", include_str!("../templates/overview.html"), Place::Overview, true),
     ("alerts.html", include_str!("../templates/alerts.html"), Place::Alerts, true),
     ("alert.html", include_str!("../templates/alert.html"), Place::Alerts, false),
+    ("events.html", include_str!("../templates/events.html"), Place::Events, true),
+    ("event.html", include_str!("../templates/event.html"), Place::Events, false),
+    ("event_detail.html", include_str!("../templates/event_detail.html"), Place::Elsewhere, false),
     ("job.html", include_str!("../templates/job.html"), Place::Alerts, false),
     ("users.html", include_str!("../templates/users.html"), Place::Administration, true),
     ("user.html", include_str!("../templates/user.html"), Place::Administration, false),

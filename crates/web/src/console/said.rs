@@ -27,6 +27,10 @@ pub(crate) enum Done {
     AlertChanged,
     /// An alert has this status now.
     Alert(AlertId, Status),
+    /// An alert was raised by hand.
+    Raised,
+    /// It had been raised before.
+    RaisedBefore,
     /// Somebody said that they have seen what happened.
     HandoverSeen,
     /// A list was kept under a name.
@@ -60,7 +64,9 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const PLAIN: [(Self, &'static str); 17] = [
+    const PLAIN: [(Self, &'static str); 19] = [
+        (Self::Raised, "raised"),
+        (Self::RaisedBefore, "raised-before"),
         (Self::HandoverSeen, "handover-seen"),
         (Self::ViewKept, "view-kept"),
         (Self::ViewDeleted, "view-deleted"),
@@ -115,6 +121,8 @@ impl Done {
             Self::Alert(id, status) => {
                 return format!("Alert {id} is {} now.", status.title().to_lowercase());
             }
+            Self::Raised => "The alert was raised.",
+            Self::RaisedBefore => "The event has this alert already; nothing was changed.",
             Self::HandoverSeen => "Noted. From now on you see what comes next.",
             Self::ViewKept => "The list is kept as a view.",
             Self::ViewDeleted => "The view was deleted.",

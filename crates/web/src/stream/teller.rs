@@ -190,7 +190,7 @@ impl Teller {
             if turn % THINGS_IN_A_TURN == THINGS_IN_A_TURN - 1 {
                 tokio::task::yield_now().await;
             }
-            if number <= handled || !self.wants(&news) {
+            if number <= handled || !news.is_wanted(&self.wanted.watch) {
                 continue;
             }
             match news {
@@ -211,15 +211,6 @@ impl Teller {
         }
         outbox.position = behind;
         Ok(())
-    }
-
-    fn wants(&self, news: &News<'_>) -> bool {
-        let watch = &self.wanted.watch;
-        match news {
-            News::Raised(alert) => watch.wants_alert(alert),
-            News::Stored(event) => watch.wants_event(event),
-            News::Changed(alert, change) => watch.wants_change(alert, change),
-        }
     }
 
     fn tells(&self, news: &News<'_>) -> bool {

@@ -16,7 +16,7 @@ const ORDERS: [(&str, &str); 6] = [
 ];
 const SIZES: [&str; 4] = ["10", "25", "50", "100"];
 /// What a chip says before its value.
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 21] = [
     ("status", "Status"),
     ("severity", "Severity"),
     ("event__severity", "Event's severity"),
@@ -26,6 +26,7 @@ const NAMES: [(&str, &str); 20] = [
     ("user", "User"),
     ("src_ip", "From"),
     ("dst_ip", "To"),
+    ("not_severity", "Not"),
     ("not_source_name", "Not source"),
     ("not_event_type", "Not type"),
     ("not_host", "Not host"),
@@ -43,13 +44,13 @@ const NAMES: [(&str, &str); 20] = [
 fn says(name: &str, value: &str) -> String {
     let title = |part: &str| match name {
         "status" => Status::parse(part).map(Status::title),
-        "severity" | "event__severity" => Severity::parse(part).map(Severity::title),
+        "severity" | "event__severity" | "not_severity" => Severity::parse(part).map(Severity::title),
         "verdict" => Verdict::parse(part).map(Verdict::title),
         "assignee" if part.eq_ignore_ascii_case("none") => Some("nobody"),
         _ => None,
     };
     match name {
-        "status" | "severity" | "event__severity" | "verdict" | "assignee" => {
+        "status" | "severity" | "event__severity" | "not_severity" | "verdict" | "assignee" => {
             let parts = value.split(',').map(|part| title(part).unwrap_or(part));
             parts.collect::<Vec<_>>().join(" or ")
         }
@@ -57,8 +58,14 @@ fn says(name: &str, value: &str) -> String {
     }
 }
 
-/// What the list is narrowed to, each with the address of the list without it.
-pub(crate) fn chips(query: &Query, fold: bool) -> Vec<Value> {
+/// What the list of alerts is narrowed to, each with the address of the list without it.
+pub(super) fn chips(query: &Query, fold: bool) -> Vec<Value> {
+    let to = |rest: Query| format!("{HERE}{}", if fold { rest.with("fold", "group") } else { rest }.text());
+    chips_of(query, to)
+}
+
+/// What a list is narrowed to, each with where the list without it is.
+pub(crate) fn chips_of(query: &Query, to: impl Fn(Query) -> String) -> Vec<Value> {
     let chip = |(name, value): (&str, &str)| {
         let label = match (name, value) {
             ("ordering" | "page_size" | "format", _) => return None,
@@ -71,13 +78,8 @@ pub(crate) fn chips(query: &Query, fold: bool) -> Vec<Value> {
                 format!("{}: {}", known.map_or(name, |(_, says)| says), says(name, value))
             }
         };
-        let mut rest = query.keep(|given, other| (given, other) != (name, value));
-        if fold {
-            rest = rest.with("fold", "group");
-        }
-        Some(
-            context! { says => label, without => format!("{HERE}{}", rest.text()), out => name.starts_with("not_") },
-        )
+        let rest = query.keep(|given, other| (given, other) != (name, value));
+        Some(context! { says => label, without => to(rest), out => name.starts_with("not_") })
     };
     query.given().filter_map(chip).collect()
 }

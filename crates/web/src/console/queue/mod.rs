@@ -1,7 +1,7 @@
 //! The queue: alerts that somebody has to look at, one by one or folded, with the filters in the address.
 
 pub(super) mod bulk;
-mod filters;
+pub(super) mod filters;
 pub(super) mod folded;
 pub(super) mod views;
 

@@ -2,6 +2,8 @@
 
 mod access;
 
+mod address;
+
 use crate::api::export::ExportFormat;
 use crate::api::triage::person;
 use crate::auth::guard::Caller;
@@ -9,14 +11,13 @@ use crate::error::{ApiError, choose_from};
 pub(crate) use crate::params::*;
 use crate::state::AppState;
 use crate::stream::{Topic, Wanted};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use watchpost_model::filter::{
     About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Watch,
     Whose,
 };
-use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
+use watchpost_model::page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::terms::Search;
 use watchpost_model::triage::{Verdict, check_tag};
 use watchpost_model::{AlertId, EventId, Invalid, Severity, Status, Timestamp};
@@ -27,31 +28,9 @@ use watchpost_store::{GroupFilter, GroupOrder};
 const MAX_PARAMS: usize = 100;
 
 /// The parameters of a request, decoded.
+#[derive(Default)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
-}
-
-/// Everything but what may stand in a query as it is.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b',');
-
-/// Parameters as they stand in an address.
-fn encoded<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut text = String::new();
-    for (name, value) in pairs {
-        if !text.is_empty() {
-            text.push('&');
-        }
-        text.extend(utf8_percent_encode(name, ESCAPED));
-        text.push('=');
-        text.extend(utf8_percent_encode(value, ESCAPED));
-    }
-    text
-}
-
-/// Those of all choices that were asked for, separated by commas.
-fn listed<T: PartialEq + ToString>(all: &[T], asked: &[T]) -> String {
-    let chosen: Vec<String> = all.iter().filter(|one| asked.contains(one)).map(T::to_string).collect();
-    chosen.join(",")
 }
 
 impl Query {
@@ -85,60 +64,6 @@ impl Query {
                 wrong.add(&shown, format!("Unknown parameter. Known are: {}.", names.join(", ")));
             }
         }
-    }
-
-    /// The query with another page, for links; page 1 needs no number. A link with a place in the list keeps the
-    /// number only where there was one.
-    pub(crate) fn with_page(&self, page: u32, cursor: Option<Cursor>) -> String {
-        let kept = self.pairs.iter().filter(|(name, _)| name != "page" && name != "cursor");
-        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
-        let (number, place) = (page.to_string(), cursor.map(|cursor| cursor.to_string()));
-        let numbered = page > 1 && (!self.has("cursor") || self.has("page"));
-        let page = numbered.then_some(("page", number.as_str()));
-        let place = place.as_deref().map(|place| ("cursor", place));
-        let text = encoded(kept.chain(place).chain(page));
-        if text.is_empty() { text } else { format!("?{text}") }
-    }
-
-    /// The parameters that narrow the list, in the order they were given; each with its value.
-    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.trim()));
-        pairs.filter(|(name, value)| !value.is_empty() && !matches!(*name, "page" | "cursor"))
-    }
-
-    /// The query without those parameters that something doesn't want, from the first page on.
-    pub(crate) fn keep(&self, wanted: impl Fn(&str, &str) -> bool) -> Self {
-        let kept = self.given().filter(|(name, value)| wanted(name, value));
-        Self { pairs: kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
-    }
-
-    /// The query with another value for a parameter, from the first page on.
-    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
-        let mut query = self.keep(|given, _| given != name);
-        query.pairs.push((name.to_owned(), value.to_owned()));
-        query
-    }
-
-    /// The query without a parameter, on the same page.
-    pub(crate) fn but(mut self, name: &str) -> Self {
-        self.pairs.retain(|(given, _)| given != name);
-        self
-    }
-
-    /// The query with one more parameter, on the same page.
-    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
-        self.pairs.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// As it stands in an address, with the question mark; empty when nothing is asked for.
-    pub(crate) fn text(&self) -> String {
-        self.with_page(1, None)
-    }
-
-    /// Whether pages are called by their numbers: unless somebody came by a place alone.
-    pub(crate) fn is_numbered(&self) -> bool {
-        !self.has("cursor") || self.has("page")
     }
 
     fn choices<T>(&self, param: &Param, read: fn(&str) -> Option<T>, wrong: &mut Invalid) -> Vec<T> {
@@ -195,9 +120,8 @@ impl Query {
     fn about(&self, wrong: &mut Invalid) -> About {
         let (mut fields, mut without) = (BTreeMap::new(), BTreeMap::new());
         for field in Field::ALL {
-            let name = field.name();
-            for (name, kept) in [(name.to_owned(), &mut fields), (format!("not_{name}"), &mut without)] {
-                let values = self.texts(&name, wrong);
+            for (name, kept) in [(field.name(), &mut fields), (left_out(field), &mut without)] {
+                let values = self.texts(name, wrong);
                 if !values.is_empty() {
                     kept.insert(field, values);
                 }
@@ -331,57 +255,12 @@ impl Query {
         Ok((filter, page?))
     }
 
-    /// The list of alerts that a text asks for, whichever page of it.
-    pub(crate) fn list_of_alerts(text: &str) -> Result<(Self, AlertFilter), ApiError> {
-        let mut query = Self::parse(text.trim_start_matches('?'))?;
-        query.pairs.retain(|(name, _)| !PLACES.iter().any(|param| param.name == name));
-        let (filter, _) = query.alerts()?;
-        Ok((query, filter))
-    }
-
-    /// The list that this filter was read from, written one way, to be kept. Times stay as they were given: what is
-    /// counted from now is counted anew each time.
-    pub(crate) fn kept(&self, filter: &AlertFilter) -> String {
-        let severities = |asked: &[Severity]| listed(&Severity::ALL, asked);
-        let mut pairs: Vec<(String, String)> = vec![
-            (STATUS.name.to_owned(), listed(&Status::ALL, &filter.statuses)),
-            (SEVERITY.name.to_owned(), severities(&filter.severities)),
-            (EVENT_SEVERITY.name.to_owned(), severities(&filter.event_severities)),
-        ];
-        for field in Field::ALL {
-            pairs.extend(
-                filter.about.values(field).iter().map(|value| (field.name().to_owned(), value.clone())),
-            );
-            let without = filter.about.without.get(&field).into_iter().flatten();
-            pairs.extend(without.map(|value| (format!("not_{}", field.name()), value.clone())));
-        }
-        pairs.extend(filter.triage.tags.iter().map(|tag| (TAG.name.to_owned(), tag.clone())));
-        pairs.push((VERDICT.name.to_owned(), listed(&Verdict::ALL, &filter.triage.verdicts)));
-        for name in [ASSIGNEE.name, SNOOZED.name, SINCE.name, UNTIL.name, SEARCH.name] {
-            pairs.push((name.to_owned(), self.get(name).unwrap_or_default().to_owned()));
-        }
-        let ids: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
-        pairs.push((ID.name.to_owned(), ids.join(",")));
-        let order = match filter.order {
-            AlertOrder::CreatedAt => "created_at",
-            AlertOrder::Severity => "severity",
-            AlertOrder::Status => "status",
-        };
-        let order = format!("{}{order}", if filter.descending { "-" } else { "" });
-        pairs.push((ORDERING.name.to_owned(), if order == "-created_at" { String::new() } else { order }));
-        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
-        encoded(given.map(|(name, value)| (name.as_str(), value.as_str())))
-    }
-
     /// What a stream tells of.
     pub(crate) fn stream(&self) -> Result<Wanted, ApiError> {
         let mut wrong = Invalid::new();
         self.name_unknown(STREAM, &mut wrong);
         let topics = self.choices(&TOPICS, Topic::parse, &mut wrong);
-        let watch = Watch {
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
-            about: self.about(&mut wrong),
-        };
+        let watch = Watch { severities: self.severities(&mut wrong), about: self.about(&mut wrong) };
         wrong.into_result()?;
         Ok(Wanted::new(&topics, watch))
     }
@@ -464,23 +343,24 @@ impl Query {
     }
 }
 
+/// The parameter that leaves values of a field out.
+pub(crate) const fn left_out(field: Field) -> &'static str {
+    match field {
+        Field::Source => NOT_SOURCE.name,
+        Field::Type => NOT_TYPE.name,
+        Field::Host => NOT_HOST.name,
+        Field::User => NOT_USER.name,
+        Field::SrcIp => NOT_SRC_IP.name,
+        Field::DstIp => NOT_DST_IP.name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn query(text: &str) -> Query {
         Query::parse(text).expect("few parameters")
-    }
-
-    #[test]
-    fn links_keep_the_filters() {
-        let q = query("search=a%20b%26c&page=3&severity=HIGH,LOW");
-        assert_eq!(q.with_page(4, None), "?search=a%20b%26c&severity=HIGH,LOW&page=4");
-        assert_eq!(q.with_page(1, None), "?search=a%20b%26c&severity=HIGH,LOW");
-        assert_eq!(query("").with_page(1, None), "");
-        let place = Some(Cursor { backwards: false, rank: 0, time: 0, id: 7 });
-        assert_eq!(q.with_page(4, place), "?search=a%20b%26c&severity=HIGH,LOW&cursor=a0-0-7&page=4");
-        assert_eq!(query("cursor=a0-0-9&severity=LOW").with_page(2, place), "?severity=LOW&cursor=a0-0-7");
     }
 
     #[test]
@@ -504,41 +384,6 @@ mod tests {
         assert_eq!(filter.statuses, [Status::Open]);
         assert_eq!(filter.about, About::default());
         assert_eq!(page, PageRequest::numbered(1, 100));
-    }
-
-    #[test]
-    fn what_is_kept_is_the_same_list_written_one_way() {
-        let kept = |text: &str| {
-            let (query, filter) = Query::list_of_alerts(text).expect("fine");
-            query.kept(&filter)
-        };
-        for (given, wanted) in [
-            ("", ""),
-            ("?page=9&page_size=1&format=json&cursor=nonsense&ordering=-created_at&search=", ""),
-            ("severity=critical,HIGH,high&status=open", "status=OPEN&severity=HIGH,CRITICAL"),
-            ("search=%C3%A9t%C3%A9+%22x%22&since=-24h", "since=-24h&search=%C3%A9t%C3%A9%20%22x%22"),
-            ("status=OPEN&status=resolved", "status=RESOLVED"),
-            ("tag=VPN&tag=a:b&verdict=false-positive", "tag=vpn&tag=a%3Ab&verdict=FALSE_POSITIVE"),
-            (
-                "source_name=b&source_name= a &event_type=x%26y",
-                "source_name=b&source_name=a&event_type=x%26y",
-            ),
-            ("ordering=Severity&id=7,%203", "id=7,3&ordering=severity"),
-        ] {
-            assert_eq!(kept(given), wanted, "{given}");
-            assert_eq!(kept(wanted), wanted, "kept again it stays");
-        }
-        // Whatever narrows or sorts the list is kept.
-        let places = |name| PLACES.iter().any(|place| place.name == name);
-        // Severities that are left out are kept as those that are left.
-        for param in ALERTS.iter().filter(|param| !places(param.name) && param.name != "not_severity") {
-            let value = match param.name {
-                "id" => "7",
-                "since" | "until" => "2026-11-20",
-                _ => param.choices.first().unwrap_or(&"x"),
-            };
-            assert_eq!(kept(&format!("{}={value}", param.name)), format!("{}={value}", param.name));
-        }
     }
 
     #[test]
