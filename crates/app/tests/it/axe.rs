@@ -18,29 +18,57 @@ enum Who {
 
 /// The pages of the console: what one is called here, its path, who looks at it. What is in braces is an id that
 /// [`fill`] gives.
-const PAGES: [(&str, &str, Who); 9] = [
+const PAGES: [(&str, &str, Who); 32] = [
     ("sign-in", "/login", Nobody),
-    ("alerts", "/", Admin),
-    ("alerts, narrowed", "/?status=OPEN&severity=CRITICAL&search=scan&page_size=25", Admin),
-    ("alerts, none fits", "/?search=nothing-like-it", Admin),
-    ("alerts, read only", "/", Analyst),
+    ("overview", "/", Admin),
+    ("overview, read only", "/", Analyst),
+    ("handover", "/handover", Admin),
+    ("alerts", "/alerts", Admin),
+    ("alerts, folded", "/alerts?fold=group", Admin),
+    ("alerts, narrowed", "/alerts?status=OPEN&severity=CRITICAL&search=scan&page_size=25", Admin),
+    ("alerts, none fits", "/alerts?search=nothing-like-it", Admin),
+    ("alerts, read only", "/alerts", Analyst),
     ("alert", "/alerts/{alert}", Admin),
     ("alert, read only", "/alerts/{alert}", Analyst),
-    ("administration", "/admin/", Admin),
+    ("many alerts changed", "/alerts/jobs/{job}", Admin),
+    ("events", "/events", Admin),
+    ("event", "/events/{event}", Admin),
+    ("users", "/admin/users", Admin),
+    ("users, none fits", "/admin/users?search=nobody-like-it", Admin),
+    ("a user", "/admin/users/{user}", Admin),
+    ("a user who is deactivated", "/admin/users/4", Admin),
+    ("oneself", "/admin/users/1", Admin),
+    ("sensor keys", "/admin/keys", Admin),
+    ("sessions", "/admin/sessions", Admin),
+    ("sessions, none fits", "/admin/sessions?user=joe&kind=console", Admin),
+    ("audit log", "/admin/audit", Admin),
+    ("audit log, none fits", "/admin/audit?actor=nobody", Admin),
+    ("audit log, proven", "/admin/audit/verify", Admin),
+    ("settings", "/admin/settings", Admin),
+    ("settings, changed", "/admin/settings?only=changed", Admin),
+    ("API", "/developer/", Admin),
+    ("API, read only", "/developer/", Analyst),
     ("account", "/account/", Admin),
+    ("account, read only", "/account/", Analyst),
+    ("administration", "/admin/", Admin),
 ];
 
 /// Pages that say no, with what they say it.
-const REFUSALS: [(&str, &str, Who, u16); 4] = [
+const REFUSALS: [(&str, &str, Who, u16); 6] = [
     ("not there", "/nothing", Admin, 404),
     ("no such alert", "/alerts/999999", Admin, 404),
-    ("not understood", "/?severity=nope", Admin, 400),
+    ("not understood", "/alerts?severity=nope", Admin, 400),
+    ("no such user's sessions", "/admin/sessions?user=nobody", Admin, 400),
+    ("no such time", "/admin/audit?since=soon&until=later", Admin, 400),
     ("not for this role", "/admin/", Analyst, 403),
 ];
 
 /// Paths of the site map that nobody looks at here: they show nothing, or what others have written.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 10] = [
     "/static/{name}",
+    "/stream",
+    "/events/export",
+    "/admin/audit/export",
     "/docs-assets/{name}",
     "/api/docs",
     "/swagger",
@@ -177,7 +205,7 @@ fn assert_nothing(wrong: &[String]) {
 }
 
 /// A server with something on each page; the ids to go to.
-fn fill(server: &Server) -> Vec<(&'static str, i64)> {
+fn fill(server: &Server) -> Vec<(&'static str, String)> {
     let admin = server.admin();
     let post = |path: &str, body: Value| admin.post_json(path, &body.to_string());
     let events: Vec<Value> = (0..60)
@@ -219,7 +247,14 @@ fn fill(server: &Server) -> Vec<(&'static str, i64)> {
     }
     let verdict = json!({"verdict": "false-positive", "why": "a test"});
     post(&format!("/api/v1/alerts/{}/resolve", alert - 1), verdict).expect(200);
-    vec![("{alert}", alert), ("{event}", event)]
+    let many = post("/api/v1/alerts/bulk", json!({"action": "ack", "ids": [1, 2, alert]})).expect(202);
+    let job = many["id"].as_str().unwrap().to_owned();
+    vec![
+        ("{alert}", alert.to_string()),
+        ("{event}", event.to_string()),
+        ("{job}", job),
+        ("{user}", "2".to_owned()),
+    ]
 }
 
 #[test]
@@ -233,7 +268,7 @@ fn every_page_can_be_used_by_everybody() {
         let pages = PAGES.map(|(name, path, who)| (name, path, who, 200));
         for (name, path, whose, status) in pages.into_iter().chain(REFUSALS) {
             if whose == who {
-                let path = ids.iter().fold(path.to_owned(), |path, (id, n)| path.replace(id, &n.to_string()));
+                let path = ids.iter().fold(path.to_owned(), |path, (id, n)| path.replace(id, n));
                 wrong.extend(inspector.visit(&server, name, &path, status));
             }
         }
@@ -253,10 +288,21 @@ fn what_is_shown_before_there_is_anything_and_after_a_mistake_can_be_used_by_eve
     browser.click("form[action='/admin/users'] button");
     browser.find("[aria-invalid]");
     wrong.extend(inspector.look_around("a user that can't be made"));
+    wrong.extend(inspector.visit(&server, "no keys yet", "/admin/keys", 200));
     browser.fill("form[action='/admin/keys'] input[name=name]", "cam-3");
     browser.click("form[action='/admin/keys'] button");
     assert!(browser.text(".notice pre").starts_with("wp_"));
     wrong.extend(inspector.look_around("a key's secret"));
+    browser.go(&format!("{}/developer/", server.address));
+    browser.click("form[action='/developer/token'] button");
+    browser.find("#new-token");
+    wrong.extend(inspector.look_around("a token"));
+    browser.click("form[action='/developer/event'] button");
+    browser.find("#answer");
+    wrong.extend(inspector.look_around("a test event"));
+    browser.go(&format!("{}/", server.address));
+    browser.counts(".mark.done", 3);
+    wrong.extend(inspector.look_around("the first run, done"));
     inspector.become_somebody(&server, Nobody);
     browser.go(&format!("{}/login", server.address));
     browser.fill("input[name=username]", "nobody");

@@ -88,7 +88,7 @@ fn walk(client: &Client<'_>, role: &str) -> BTreeMap<String, (String, String)> {
             continue;
         }
         let links = tags(&page.text, "a").into_iter().filter_map(|tag| attribute(tag, "href"));
-        let links = links.filter(|link| link.starts_with('/') && !link.starts_with("/events"));
+        let links = links.filter(|link| link.starts_with('/'));
         waiting.extend(links.map(|link| link.split('#').next().unwrap().to_owned()));
         let asking = tags(&page.text, "form")
             .into_iter()
