@@ -286,20 +286,9 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(AUDIT_EXPORT, &mut wrong);
         let filter = self.audit_filter(&mut wrong);
-        let format = self.export_format(&mut wrong);
+        let format = ExportFormat::read(self, &mut wrong);
         wrong.into_result()?;
         Ok((filter, format))
-    }
-
-    fn export_format(&self, wrong: &mut Invalid) -> ExportFormat {
-        match self.get("format") {
-            None | Some("ndjson") => ExportFormat::Ndjson,
-            Some("csv") => ExportFormat::Csv,
-            Some(other) => {
-                wrong.add("format", choose_from(other, EXPORT_FORMAT.choices));
-                ExportFormat::Ndjson
-            }
-        }
     }
 
     fn event_filter(&self, wrong: &mut Invalid) -> EventFilter {
@@ -334,7 +323,7 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(EVENT_EXPORT, &mut wrong);
         let filter = self.event_filter(&mut wrong);
-        let format = self.export_format(&mut wrong);
+        let format = ExportFormat::read(self, &mut wrong);
         wrong.into_result()?;
         Ok((filter, format))
     }
@@ -378,9 +367,8 @@ impl Query {
         ];
         for field in Field::ALL {
             pairs.extend(filter.about.values(field).iter().map(|value| (field.name(), value.clone())));
-        }
-        for (field, values) in &filter.about.without {
-            pairs.extend(values.iter().map(|value| (left_out(*field), value.clone())));
+            let without = filter.about.without.get(&field).into_iter().flatten();
+            pairs.extend(without.map(|value| (left_out(field), value.clone())));
         }
         pairs.extend(filter.triage.tags.iter().map(|tag| (TAG.name, tag.clone())));
         pairs.push((VERDICT.name, listed(&Verdict::ALL, &filter.triage.verdicts)));
@@ -543,20 +531,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_read_like_what_is_asked_for() {
-        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
-        let (filter, _) = query(asked).events().expect("fine");
-        assert_eq!(filter.severities, [Severity::Critical]);
-        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
-        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
-        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
-        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
-            panic!("nothing is left")
-        };
-        assert!(wrong.fields().contains_key("not_severity"));
-    }
-
-    #[test]
     fn what_is_kept_is_the_same_list_written_one_way() {
         let kept = |text: &str| {
             let (query, filter) = Query::list_of_alerts(text).expect("fine");
@@ -580,9 +554,9 @@ mod tests {
         }
         assert_eq!(kept("not_severity=LOW"), "severity=MEDIUM,HIGH,CRITICAL", "what is left of them");
         // Whatever narrows or sorts the list is kept.
-        let elsewhere =
-            |param: &&Param| PLACES.iter().chain([&NOT_SEVERITY]).all(|other| other.name != param.name);
-        for param in ALERTS.iter().filter(elsewhere) {
+        let places = |name| PLACES.iter().any(|place| place.name == name);
+        // Severities that are left out are kept as those that are left.
+        for param in ALERTS.iter().filter(|param| !places(param.name) && param.name != "not_severity") {
             let value = match param.name {
                 "id" => "7",
                 "since" | "until" => "2026-11-20",
@@ -590,6 +564,20 @@ mod tests {
             };
             assert_eq!(kept(&format!("{}={value}", param.name)), format!("{}={value}", param.name));
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_like_what_is_asked_for() {
+        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
+        let (filter, _) = query(asked).events().expect("fine");
+        assert_eq!(filter.severities, [Severity::Critical]);
+        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
+        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
+        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
+        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
+            panic!("nothing is left")
+        };
+        assert!(wrong.fields().contains_key("not_severity"));
     }
 
     #[test]

@@ -163,7 +163,7 @@ pub(super) const SPRAYING: &[Scene] = &[
                 ),
             ),
             (
-                1_510,
+                2_050,
                 Ana,
                 Resolves(
                     TruePositive,

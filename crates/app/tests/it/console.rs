@@ -7,6 +7,7 @@ on_both_engines!(
     signing_in_and_out,
     triage_by_form,
     many_by_form,
+    what_happened_since_one_last_looked,
     forms_of_other_sites_are_refused,
     an_analyst_reads_only,
     administration_by_form,
@@ -171,6 +172,35 @@ fn many_by_form(server: &Server) {
     let elsewhere = admin
         .post_form("/alerts/bulk", &format!("form_token={token}&action=ack&ids=1&back=%2F%2Fevil.example"));
     assert_eq!(elsewhere.header("location"), "/alerts");
+}
+
+fn what_happened_since_one_last_looked(server: &Server) {
+    server.user("lea", "ANALYST");
+    let lea = sign_in(server, "lea");
+    assert!(!lea.get("/").text.contains("I have seen it"), "nothing has happened yet");
+    server.admin().event("CRITICAL", "first");
+    server.admin().event("HIGH", "second");
+    server.admin().post_json("/api/v1/alerts/1/resolve", r#"{"why": "a drill"}"#).expect(200);
+    server.admin().post_json("/api/v1/alerts/2/notes", r#"{"text": "<b>Called</b> them."}"#).expect(200);
+    let page = lea.get("/").text;
+    assert!(page.contains("During the last 12 hours") && page.contains("<b>2</b> raised"));
+    let all = lea.get("/handover").text;
+    for said in ["Open → Resolved by admin", "&lt;b&gt;Called&lt;&#x2f;b&gt; them.", "<td class=\"n\">1</td>"]
+    {
+        assert!(all.contains(said), "{said}: {all}");
+    }
+    let until = page.split("name=\"until\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let seen = format!("form_token={}&until={until}", form_token(&lea.get("/")));
+    assert_eq!(lea.post_form("/handover", &seen).status, 303);
+    let after = lea.get("/").text;
+    assert!(after.contains("Since you last looked") && after.contains("<b>0</b> raised"), "{after}");
+    let again = lea.get("/handover?since=-1h").text;
+    assert!(again.contains("<b>2</b> raised"), "one can look back");
+    assert_eq!(lea.get("/handover?since=yesterday").status, 400);
+    assert!(
+        sign_in(server, ADMIN).get("/").text.contains("During the last 12 hours"),
+        "each has a place of their own"
+    );
 }
 
 fn forms_of_other_sites_are_refused(server: &Server) {

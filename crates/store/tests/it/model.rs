@@ -188,7 +188,7 @@ pub(crate) fn event_like(n: i64, id: EventId, at: Timestamp) -> Event {
         description: text(WORDS[(i / 2) % 4]),
         details: DetailsDraft {
             host: text(HOSTS[i % 2]),
-            user: if i % 4 == 0 { text("bob") } else { Given::Missing },
+            user: if i.is_multiple_of(4) { text("bob") } else { Given::Missing },
             ..DetailsDraft::default()
         },
     };

@@ -8,7 +8,7 @@ use crate::console::guard::AlertReader;
 use crate::console::handover;
 use crate::console::page::render;
 use crate::console::problem::PageError;
-use crate::console::queue::{class, view};
+use crate::console::queue::{class, folded};
 use crate::console::said::Said;
 use crate::extract::{Base, ListRequest};
 use crate::state::AppState;
@@ -17,11 +17,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
 use watchpost_model::access::allows;
-use watchpost_model::filter::{AlertFilter, AlertOrder, Triage};
 use watchpost_model::page::PageRequest;
 use watchpost_model::{Action, Severity, Status};
 use watchpost_pipeline::now;
-use watchpost_store::{AlertCounts, Series};
+use watchpost_store::{AlertCounts, GroupFilter, GroupOrder, Series};
 
 /// The stretches of time to choose from: how one is written, called, and how many seconds it is.
 const RANGES: [(&str, &str, i64); 4] = [
@@ -31,8 +30,8 @@ const RANGES: [(&str, &str, i64); 4] = [
     ("30d", "Month", 30 * 86_400),
 ];
 const USUAL: &str = "24h";
-/// Open alerts that are shown.
-const WORST: u32 = 6;
+/// Groups of open alerts that are shown.
+const WORST: u32 = 7;
 /// Sources and types that are shown.
 const TOP: i64 = 7;
 /// How long people's pace is looked at.
@@ -92,17 +91,12 @@ fn open(counts: &AlertCounts) -> Vec<Value> {
     Severity::ALL.iter().rev().map(tile).collect()
 }
 
-/// The alerts to begin with.
+/// What to begin with: a flood from one source is one line.
 async fn worst(state: &AppState) -> Result<Vec<Value>, PageError> {
-    let filter = AlertFilter {
-        statuses: vec![Status::Open],
-        triage: Triage { snoozed: Some((false, now())), ..Triage::default() },
-        order: AlertOrder::Severity,
-        descending: true,
-        ..AlertFilter::default()
-    };
-    let page = state.db.alerts(&filter, PageRequest::numbered(1, WORST)).await?;
-    Ok(page.rows.iter().map(view).collect())
+    let filter =
+        GroupFilter { statuses: vec![Status::Open], order: GroupOrder::Severity, ..GroupFilter::default() };
+    let page = state.db.alert_groups(&filter, PageRequest::numbered(1, WORST)).await?;
+    Ok(page.rows.iter().map(|group| folded::view(group, Status::Open.as_str())).collect())
 }
 
 fn tops(found: Vec<TopView>, list: &str) -> Vec<Value> {

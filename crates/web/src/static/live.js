@@ -71,6 +71,8 @@ function listen() {
 
 if (source) {
   listen();
+  // What raises no alert isn't told of, and is counted on some pages.
+  if (place.dataset.every) setInterval(() => { if (!document.hidden) refresh(); }, place.dataset.every * 1000);
   // A browser has few connections to a server: pages that nobody sees give theirs back.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {

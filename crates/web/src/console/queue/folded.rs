@@ -15,7 +15,7 @@ use watchpost_store::Group;
 pub(super) fn query(query: &Query) -> Query {
     query.keep(|name, value| {
         let known = GROUPS.iter().any(|param| param.name == name);
-        known && !(name == "ordering" && !matches!(value, "-last_seen" | "-severity" | "-count"))
+        known && (name != "ordering" || matches!(value, "-last_seen" | "-severity" | "-count"))
     })
 }
 
@@ -45,7 +45,8 @@ pub(super) async fn list(state: &AppState, asked: &ListRequest) -> Result<Value,
     })
 }
 
-fn view(group: &Group, statuses: &str) -> Value {
+/// A group as templates see it, leading to those of its alerts that have these statuses.
+pub(crate) fn view(group: &Group, statuses: &str) -> Value {
     let filter = query_of(group);
     let status = if statuses.is_empty() { String::new() } else { format!("&status={statuses}") };
     context! {

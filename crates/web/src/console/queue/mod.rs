@@ -2,7 +2,7 @@
 
 pub(super) mod bulk;
 pub(super) mod filters;
-mod folded;
+pub(super) mod folded;
 pub(super) mod views;
 
 use crate::api::page::{links, neighbours};
