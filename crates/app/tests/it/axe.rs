@@ -18,7 +18,7 @@ enum Who {
 
 /// The pages of the console: what one is called here, its path, who looks at it. What is in braces is an id that
 /// [`fill`] gives.
-const PAGES: [(&str, &str, Who); 9] = [
+const PAGES: [(&str, &str, Who); 13] = [
     ("sign-in", "/login", Nobody),
     ("alerts", "/", Admin),
     ("alerts, narrowed", "/?status=OPEN&severity=CRITICAL&search=scan&page_size=25", Admin),
@@ -26,20 +26,30 @@ const PAGES: [(&str, &str, Who); 9] = [
     ("alerts, read only", "/", Analyst),
     ("alert", "/alerts/{alert}", Admin),
     ("alert, read only", "/alerts/{alert}", Analyst),
+    ("events", "/events", Admin),
+    (
+        "events, narrowed",
+        "/events?since=-24h&not_source_name=edge-fw-1&severity=CRITICAL,LOW&search=scan",
+        Admin,
+    ),
+    ("events, none fits", "/events?since=-1h&host=nothing-like-it", Admin),
+    ("event", "/events/{event}", Admin),
     ("administration", "/admin/", Admin),
     ("account", "/account/", Admin),
 ];
 
 /// Pages that say no, with what they say it.
-const REFUSALS: [(&str, &str, Who, u16); 4] = [
+const REFUSALS: [(&str, &str, Who, u16); 5] = [
     ("not there", "/nothing", Admin, 404),
     ("no such alert", "/alerts/999999", Admin, 404),
     ("not understood", "/?severity=nope", Admin, 400),
     ("not for this role", "/admin/", Analyst, 403),
+    ("events, not for this role", "/events", Analyst, 403),
 ];
 
 /// Paths of the site map that nobody looks at here: they show nothing, or what others have written.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
+    "/events/export",
     "/static/{name}",
     "/docs-assets/{name}",
     "/api/docs",

@@ -14,9 +14,10 @@ on_both_engines!(
     what_sensors_send_is_escaped,
 );
 
-const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></td>{{7*7}}\u{202e}";
+pub(crate) const HOSTILE: &str =
+    "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></td>{{7*7}}\u{202e}";
 
-fn sign_in<'a>(server: &'a Server, username: &str) -> Client<'a> {
+pub(crate) fn sign_in<'a>(server: &'a Server, username: &str) -> Client<'a> {
     let answer =
         server.anonymous().post_form("/login", &format!("username={username}&password={PASSWORD}&next=/"));
     assert_eq!((answer.status, answer.header("location")), (303, "/"), "{}", answer.text);
@@ -25,7 +26,7 @@ fn sign_in<'a>(server: &'a Server, username: &str) -> Client<'a> {
 }
 
 /// The token that a page's forms carry.
-fn form_token(page: &Answer) -> String {
+pub(crate) fn form_token(page: &Answer) -> String {
     let (_, rest) = page.text.split_once("name=\"form_token\" value=\"").expect("a form");
     rest.split('"').next().unwrap().to_owned()
 }
