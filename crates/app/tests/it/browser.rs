@@ -280,7 +280,7 @@ fn triage(scripts: bool) {
     browser.click("form:has(input[value=resolve]) button");
     browser.reads(".badge.resolved", "Resolved");
     assert!(browser.text(".history li:first-child").contains("Acknowledged → Resolved by admin"));
-    browser.go(&format!("{}/admin/", server.address));
+    browser.go(&format!("{}/admin/keys", server.address));
     browser.fill("form[action='/admin/keys'] input[name=name]", "camera-7");
     browser.click("form[action='/admin/keys'] button");
     assert!(browser.text(".notice pre").starts_with("wp_"));

@@ -10,7 +10,6 @@ on_both_engines!(
     what_happened_since_one_last_looked,
     forms_of_other_sites_are_refused,
     an_analyst_reads_only,
-    administration_by_form,
     what_sensors_send_is_escaped,
 );
 
@@ -254,34 +253,6 @@ fn an_analyst_reads_only(server: &Server) {
         administration.text.contains("It needs the role Admin")
             || administration.text.contains("This needs the role Admin")
     );
-}
-
-fn administration_by_form(server: &Server) {
-    let admin = sign_in(server, ADMIN);
-    let token = form_token(&admin.get("/admin/"));
-    let post = |path: &str, rest: &str| admin.post_form(path, &format!("form_token={token}&{rest}"));
-    let made = post("/admin/users", "username=jane&email=&password=&role=RESPONDER");
-    assert!(made.status == 200 && made.text.contains("Password for jane"), "{}", made.text);
-    let password = made.text.split("data-copy>").nth(1).unwrap().split('<').next().unwrap().to_owned();
-    server.log_in("jane", &password);
-    let wrong = post("/admin/users", "username=a+b&email=nope&password=short&role=ANALYST");
-    assert_eq!(wrong.status, 400);
-    assert!(
-        wrong.text.contains("<b>email</b>")
-            && wrong.text.contains("<b>password</b>")
-            && wrong.text.contains("value=\"a b\"")
-    );
-    assert!(!wrong.text.contains("value=\"short\""), "a password isn't shown again");
-    assert_eq!(post("/admin/users/2", "change=role&role=ANALYST").status, 303);
-    assert_eq!(post("/admin/users/2", "change=deactivate").status, 303);
-    let last = post("/admin/users/1", "change=deactivate");
-    assert!(last.status == 409 && last.text.contains("last active Admin"));
-    let key = post("/admin/keys", "name=edge&expires_in_days=");
-    let secret = key.text.split("data-copy>").nth(1).unwrap().split('<').next().unwrap().to_owned();
-    server.anonymous().with("x-api-key", &secret).event("LOW", "x");
-    assert_eq!(post("/admin/keys/1/revoke", "").status, 303);
-    assert!(admin.get("/admin/").text.contains("Revoked"));
-    assert_eq!(post("/admin/keys", "name=&expires_in_days=x").status, 400);
 }
 
 fn what_sensors_send_is_escaped(server: &Server) {

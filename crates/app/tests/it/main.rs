@@ -5,6 +5,7 @@
 
 mod access;
 mod administration;
+mod api_corner;
 mod axe;
 mod bad_input;
 mod browser;
@@ -16,6 +17,7 @@ mod demo;
 mod documentation;
 mod durability;
 mod explorer;
+mod first_run;
 mod handover;
 mod jobs;
 mod ledger;
@@ -23,6 +25,7 @@ mod listener;
 mod login;
 mod net;
 mod overload;
+mod pages;
 mod preferences;
 mod queue;
 mod security;

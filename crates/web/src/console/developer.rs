@@ -1,7 +1,7 @@
 //! The API corner: a token to try things with, where the documentation is, what to paste where, and a test event.
 
 use crate::api::Case;
-use crate::api::events::{StoredEvent, ingest};
+use crate::api::events::{EventView, StoredEvent, ingest};
 use crate::auth::account::make_analyst;
 use crate::auth::grant::open_short;
 use crate::auth::guard::Agent;
@@ -11,6 +11,7 @@ use crate::console::guard::{Administrator, EventSender, Form, SignedIn};
 use crate::console::page::render;
 use crate::console::problem::PageError;
 use crate::console::refused::{FormFields, Refused};
+use crate::console::said::{Done, Said};
 use crate::console::snippets::{SOME_KEY, snippets};
 use crate::error::ApiError;
 use crate::extract::Base;
@@ -19,8 +20,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
-use watchpost_model::Severity;
+use watchpost_model::access::allows;
 use watchpost_model::key::KeyLimits;
+use watchpost_model::{Action, AlertId, EventId, Severity};
+
+/// Where the page is.
+const HERE: &str = "/developer/";
 
 const EVENT: &FormFields = &[
     ("severity", "Severity"),
@@ -68,8 +73,15 @@ fn page(session: &Session, base: &str, view: View) -> Response {
     }
 }
 
-pub(crate) async fn show(SignedIn(session): SignedIn, Base(base): Base) -> Response {
-    page(&session, &base, View::default())
+pub(crate) async fn show(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    said: Said,
+    Base(base): Base,
+) -> Result<Response, PageError> {
+    let stored = stored(&state, &session, &said).await?;
+    let page = page(&session, &base, View { stored, ..View::default() });
+    Ok(said.on(page, &state.settings))
 }
 
 /// Makes an access token for whoever is signed in; shown this once.
@@ -85,9 +97,17 @@ pub(crate) async fn token(
     Ok(page(&session, &base, View { token: Some(token), ..View::default() }))
 }
 
-fn stored_view(stored: StoredEvent) -> Value {
+/// What the API answered to the test event that led here, for those who may read events.
+async fn stored(state: &AppState, session: &Session, said: &Said) -> Result<Option<Value>, PageError> {
+    let Some((id, alert)) = said.test_event() else { return Ok(None) };
+    if !allows(session.caller.rank, Action::ReadEvents) {
+        return Ok(None);
+    }
+    let Some(event) = state.db.event(id).await? else { return Ok(None) };
+    let event = EventView::new(event, Case::Capitals);
+    let stored = StoredEvent { event, alert: alert.map(AlertId::get), replayed: false };
     let answer = serde_json::to_string_pretty(&stored).unwrap_or_default();
-    context! { id => stored.event.id, alert => stored.alert, answer }
+    Ok(Some(context! { id => stored.event.id, alert => stored.alert, answer }))
 }
 
 /// Hands in a test event, as the API takes events in.
@@ -97,11 +117,16 @@ pub(crate) async fn event(
     Base(base): Base,
     sent: Form,
 ) -> Result<Response, PageError> {
-    let view = match ingest(&state, sent.input(), &session.caller, Case::Capitals).await {
-        Ok(stored) => View { stored: Some(stored_view(stored)), ..View::default() },
-        Err(error) => View::refused(Refused::new(error, "event", EVENT, &sent.fields()?)?),
-    };
-    Ok(page(&session, &base, view))
+    match ingest(&state, sent.input(), &session.caller, Case::Capitals).await {
+        Ok(StoredEvent { event, alert, .. }) => {
+            let done = Done::TestEvent(EventId::new(event.id), alert.map(AlertId::new));
+            Ok(done.then(HERE, &state.settings))
+        }
+        Err(error) => {
+            let refused = Refused::new(error, "event", EVENT, &sent.fields()?)?;
+            Ok(page(&session, &base, View::refused(refused)))
+        }
+    }
 }
 
 /// Makes an Analyst.

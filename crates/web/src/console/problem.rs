@@ -141,6 +141,7 @@ pub(crate) async fn framed(state: &AppState, parts: &Parts, mut answer: Response
     };
     let page = message.page(status, session.as_ref(), ways);
     *answer.body_mut() = page.into_body();
+    answer.headers_mut().remove(header::CONTENT_LENGTH);
     answer
 }
 

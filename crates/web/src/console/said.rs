@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use std::convert::Infallible;
-use watchpost_model::{AlertId, Status};
+use watchpost_model::{AlertId, EventId, Status};
 
 /// Longer than a page takes to load, and too short to be said to somebody who comes later.
 const SECONDS: i64 = 30;
@@ -19,6 +19,8 @@ const SECONDS: i64 = 30;
 pub(crate) enum Done {
     /// A job with this id has ended, which the page looks up.
     Job(String),
+    /// A test event with this id is stored, and raised this alert; the page looks them up.
+    TestEvent(EventId, Option<AlertId>),
     /// Something about an alert was written down.
     Noted,
     /// An alert was given to somebody, put off, tagged, named or rated.
@@ -87,6 +89,7 @@ impl Done {
     fn code(&self) -> String {
         match self {
             Self::Job(id) => format!("job-{id}"),
+            Self::TestEvent(id, alert) => format!("test-{id}-{}", alert.map_or(0, AlertId::get)),
             Self::Alert(id, status) => format!("alert-{id}-{status}"),
             plain => Self::PLAIN
                 .iter()
@@ -99,6 +102,9 @@ impl Done {
         if let Some((id, status)) = code.strip_prefix("alert-").and_then(|rest| rest.split_once('-')) {
             return Some(Self::Alert(id.parse().ok()?, Status::parse(status)?));
         }
+        if let Some((id, alert)) = code.strip_prefix("test-").and_then(|rest| rest.split_once('-')) {
+            return Some(Self::TestEvent(id.parse().ok()?, alert.parse().ok()));
+        }
         if let Some(id) = code.strip_prefix("job-") {
             let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
             return plain.then(|| Self::Job(id.to_owned()));
@@ -108,7 +114,7 @@ impl Done {
 
     fn text(&self) -> String {
         let text = match self {
-            Self::Job(_) => "",
+            Self::Job(_) | Self::TestEvent(..) => "",
             Self::Noted => "Noted.",
             Self::AlertChanged => "The alert was changed.",
             Self::Alert(id, Status::Open) => return format!("Alert {id} is open again."),
@@ -180,6 +186,14 @@ impl Said {
         }
     }
 
+    /// The test event that led here, and the alert that it raised.
+    pub(crate) fn test_event(&self) -> Option<(EventId, Option<AlertId>)> {
+        match &self.done {
+            Some(Done::TestEvent(id, alert)) => Some((*id, *alert)),
+            _ => None,
+        }
+    }
+
     /// The page that says it, once.
     pub(crate) fn on(self, mut page: Response, settings: &Settings) -> Response {
         if self.came {
@@ -197,7 +211,9 @@ mod tests {
     fn codes_come_back_as_what_they_were_and_nothing_else_is_said() {
         let alert = Done::Alert(AlertId::new(12), Status::Resolved);
         let job = Done::Job("a1B2".into());
-        for done in [alert.clone(), job].into_iter().chain(Done::PLAIN.map(|(done, _)| done)) {
+        let (event, id) = (EventId::new(382_000), AlertId::new(7));
+        let tests = [Done::TestEvent(event, Some(id)), Done::TestEvent(event, None)];
+        for done in [alert.clone(), job].into_iter().chain(tests).chain(Done::PLAIN.map(|(done, _)| done)) {
             assert_eq!(Done::parse(&done.code()), Some(done.clone()));
         }
         assert_eq!(alert.text(), "Alert 12 is resolved now.");

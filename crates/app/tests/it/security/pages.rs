@@ -127,8 +127,14 @@ fn hostile_text_from_every_door_never_runs() {
         "/alerts?fold=group&page=2",
         "/account/",
         "/admin/",
-        "/admin/?keys_page=2",
-        "/admin/?keys_page=3",
+        "/admin/keys",
+        "/admin/keys?page=2",
+        "/admin/keys?page=3",
+        "/admin/sessions",
+        "/admin/audit",
+        "/admin/audit?page=2",
+        "/admin/users/1",
+        "/developer/",
     ]
     .map(str::to_owned)
     .into();
