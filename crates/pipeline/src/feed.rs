@@ -247,3 +247,99 @@ impl Drop for Follower {
         self.feed.0.followers.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use watchpost_model::event::Origin;
+    use watchpost_model::text::Given;
+    use watchpost_model::{DetailsDraft, EventDraft, EventId, NewEvent, Timestamp, UserId};
+    use watchpost_store::{FEED_KEPT_SECONDS, Ingest, Location, Names, ingest};
+
+    /// A database of one's own.
+    async fn open(folder: &tempfile::TempDir) -> Db {
+        let db = Db::open(&Location::Sqlite(folder.path().join("x.db"))).await.expect("a database");
+        db.migrate(now()).await.expect("its tables");
+        db
+    }
+
+    /// Commits an event at a time.
+    async fn commit(db: &Db, id: i64, at: Timestamp) {
+        let text = |text: &'static str| Given::Text(text.into());
+        let draft = EventDraft {
+            source_name: text("fw"),
+            event_type: text("scan"),
+            severity: text("LOW"),
+            description: text("x"),
+            details: DetailsDraft::default(),
+        };
+        let event = NewEvent::check(&draft).expect("a good event");
+        let event = event.stored(EventId::new(id), at, Origin::User(UserId::new(1)));
+        let content = Ingest { events: Arc::new(vec![event]), alerts: vec![], pieces: vec![] };
+        let batch = ingest(db.engine(), content, &mut Names::default(), 0);
+        db.write(Arc::new(batch)).await.expect("it is stored");
+    }
+
+    /// The events that come next.
+    async fn next(follower: &mut Follower) -> Vec<i64> {
+        let next = tokio::time::timeout(Duration::from_secs(20), follower.next()).await;
+        let Next::Piece(piece) = next.expect("something comes").expect("the database answers") else {
+            panic!("nothing is lost")
+        };
+        let place = follower.place();
+        let news = piece.entries.iter().filter(|entry| entry.place > place);
+        let events = news.flat_map(|entry| entry.events.iter().map(|(first, _)| *first)).collect();
+        follower.took(piece.end());
+        events
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_first_look_is_not_waited_for_until_the_next() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let db = open(&folder).await;
+        let feed = Feed::new(db.clone());
+        let mut early = feed.follow().await.expect("the database answers");
+        // As if nobody had looked yet when it asked, and something came before somebody did.
+        let place = early.place();
+        let mut waiting = Box::pin(early.next());
+        let soon = tokio::time::timeout(Duration::from_millis(200), &mut waiting);
+        assert!(soon.await.is_err(), "there is nothing yet");
+        commit(&db, 1, now()).await;
+        let running = tokio::spawn(feed.clone().run());
+        let found = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert!(matches!(found.expect("it comes").expect("the database answers"), Next::Piece(_)));
+        assert_eq!(next(&mut early).await, [1]);
+        // From then on it is told, to those who have been there and to those who come back.
+        let mut again = feed.resume(place).await.expect("the database answers").expect("all of it is kept");
+        for id in 2..=5 {
+            commit(&db, id, now()).await;
+            assert_eq!(next(&mut early).await, [id]);
+        }
+        let mut all = Vec::new();
+        while all.len() < 5 {
+            all.extend(next(&mut again).await);
+        }
+        assert_eq!(all, [1, 2, 3, 4, 5]);
+        drop((early, again));
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_too_late_hears_so() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let db = open(&folder).await;
+        let feed = Feed::new(db.clone());
+        let mut follower = feed.follow().await.expect("the database answers");
+        let place = follower.place();
+        let long_ago = now().plus_seconds(-2 * FEED_KEPT_SECONDS);
+        for id in 1..=3 {
+            commit(&db, id, long_ago).await;
+        }
+        while db.forget_feed(now().plus_seconds(-FEED_KEPT_SECONDS)).await.expect("it forgets") {}
+        assert!(matches!(follower.next().await, Ok(Next::Lost)));
+        assert!(feed.resume(place).await.expect("the database answers").is_none());
+        follower = feed.follow().await.expect("the database answers");
+        commit(&db, 4, now()).await;
+        assert_eq!(next(&mut follower).await, [4]);
+    }
+}

@@ -1,8 +1,8 @@
 //! A piece of the feed with what it tells of, loaded once for everybody who wants it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use watchpost_model::alert::HistoryEntry;
 use watchpost_model::filter::Watch;
@@ -34,9 +34,14 @@ pub struct Piece {
     counts: Arc<Counts>,
     /// Roughly what was loaded, in bytes.
     weight: AtomicUsize,
+    /// What was written of it for everybody who reads it.
+    written: Mutex<HashMap<Key, Arc<str>>>,
     /// Room for a piece that only one follower reads.
-    _room: Option<OwnedSemaphorePermit>,
+    room: Option<OwnedSemaphorePermit>,
 }
+
+/// What tells one thing from another: which kind of news it is, of what, and of which version.
+type Key = (u8, i64, i64);
 
 /// How many alerts there are, asked once for everybody.
 pub struct Counts {
@@ -88,6 +93,7 @@ impl News<'_> {
 
 /// What entries tell of, as far as it is wanted.
 pub struct Loaded<'a> {
+    piece: &'a Piece,
     alerts: Option<(&'a Alerts, &'a History)>,
     events: Option<&'a Events>,
 }
@@ -122,7 +128,8 @@ impl Piece {
             history: OnceCell::new(),
             counts: Counts::new(db),
             weight: AtomicUsize::new(0),
-            _room: room,
+            written: Mutex::default(),
+            room,
         };
         Ok((!entries.is_empty()).then(|| piece(entries)))
     }
@@ -152,7 +159,7 @@ impl Piece {
             true => Some(self.events().await?),
             false => None,
         };
-        Ok(Loaded { alerts, events })
+        Ok(Loaded { piece: self, alerts, events })
     }
 
     async fn alerts(&self) -> Result<&Alerts, StoreError> {
@@ -196,6 +203,26 @@ impl Piece {
 }
 
 impl<'a> Loaded<'a> {
+    /// What is written of one of the things they tell of, once for everybody.
+    pub fn written(&self, news: &News<'_>, write: impl FnOnce() -> String) -> Arc<str> {
+        // Whoever reads it alone has no use for it afterwards.
+        if self.piece.room.is_some() {
+            return write().into();
+        }
+        let key = match news {
+            News::Raised(alert) => (0, alert.id.get(), 0),
+            News::Stored(event) => (1, event.id.get(), 0),
+            News::Changed(alert, change) => (2, alert.id.get(), change.version),
+        };
+        let mut written = self.piece.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = written.entry(key).or_insert_with(|| {
+            let text: Arc<str> = write().into();
+            self.piece.add_weight(std::iter::once(text.len()));
+            text
+        });
+        text.clone()
+    }
+
     /// What an entry tells of, in order, each with its number in the entry from 1 on. What isn't wanted is left out and
     /// counted all the same, so that a number means the same to everybody.
     pub fn news<'b>(&self, entry: &'b FeedEntry) -> impl Iterator<Item = (usize, News<'a>)> + use<'a, 'b> {

@@ -81,8 +81,8 @@ impl Db {
         let looks = (looked_at / range_count(filter, severities)).max(rows.min(looked_at));
         let found = self.walked_alert_rows(filter, severities, start, looks).await?;
         let count = match whole_list(&found, start) {
-            Some(count) => count,
-            None => self.kept_count(filter, severities, looks).await?,
+            Some(count @ Count::Exact(_)) => count,
+            least => self.kept_count(filter, severities, least, looks).await?,
         };
         let place = |alert: &Alert| cursor(filter, alert, alert.created_at.micros());
         page_of(found, count, request, filter.descending, alert_of, place)
@@ -127,12 +127,17 @@ impl Db {
         &self,
         filter: &AlertFilter,
         severities: &Severities,
+        least: Option<Count>,
         looks: i64,
     ) -> Result<Count, StoreError> {
         if severities.events.is_empty()
             && let Some(n) = self.count_but_names(filter, &severities.own).await?
         {
             return Ok(Count::Exact(n));
+        }
+        // What was found is all that looking as far again would count.
+        if let Some(least) = least {
+            return Ok(least);
         }
         let (sql, params) = kept_count_sql(self, filter, severities, looks);
         let row = self.read_one(sql, params).await?.ok_or(StoreError::NotFound)?;

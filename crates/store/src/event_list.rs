@@ -164,7 +164,12 @@ impl Db {
         }
         let found = self.event_rows(filter, &list, EVENT_COLUMNS, start, looked_at).await?;
         let count = match whole_list(&found, start) {
-            Some(count) if !is_counted(filter) => count,
+            Some(count @ Count::Exact(_)) if !is_counted(filter) => count,
+            // What was found is all that looking as far again would count.
+            Some(least @ Count::AtLeast(_)) => match self.count_by_name_of_events(filter).await? {
+                Some(n) => Count::Exact(n),
+                None => least,
+            },
             _ => self.count_events(filter, &list, looked_at).await?,
         };
         let place = |event: &Event| cursor(event.id.get(), false);

@@ -18,7 +18,7 @@ enum Who {
 
 /// The pages of the console: what one is called here, its path, who looks at it. What is in braces is an id that
 /// [`fill`] gives.
-const PAGES: [(&str, &str, Who); 32] = [
+const PAGES: [(&str, &str, Who); 34] = [
     ("sign-in", "/login", Nobody),
     ("overview", "/", Admin),
     ("overview, read only", "/", Analyst),
@@ -32,6 +32,12 @@ const PAGES: [(&str, &str, Who); 32] = [
     ("alert, read only", "/alerts/{alert}", Analyst),
     ("many alerts changed", "/alerts/jobs/{job}", Admin),
     ("events", "/events", Admin),
+    (
+        "events, narrowed",
+        "/events?since=-24h&not_source_name=edge-fw-1&severity=CRITICAL,LOW&search=scan",
+        Admin,
+    ),
+    ("events, none fits", "/events?since=-1h&host=nothing-like-it", Admin),
     ("event", "/events/{event}", Admin),
     ("users", "/admin/users", Admin),
     ("users, none fits", "/admin/users?search=nobody-like-it", Admin),
@@ -54,13 +60,14 @@ const PAGES: [(&str, &str, Who); 32] = [
 ];
 
 /// Pages that say no, with what they say it.
-const REFUSALS: [(&str, &str, Who, u16); 6] = [
+const REFUSALS: [(&str, &str, Who, u16); 7] = [
     ("not there", "/nothing", Admin, 404),
     ("no such alert", "/alerts/999999", Admin, 404),
     ("not understood", "/alerts?severity=nope", Admin, 400),
     ("no such user's sessions", "/admin/sessions?user=nobody", Admin, 400),
     ("no such time", "/admin/audit?since=soon&until=later", Admin, 400),
     ("not for this role", "/admin/", Analyst, 403),
+    ("events, not for this role", "/events", Analyst, 403),
 ];
 
 /// Paths of the site map that nobody looks at here: they show nothing, or what others have written.

@@ -172,6 +172,32 @@ impl Browser {
         assert!(done.is_null(), "{done}");
     }
 
+    /// Draws with the mouse over an element, from one part of its width to another.
+    #[track_caller]
+    pub(crate) fn draw_over(&self, selector: &str, from: f64, to: f64) {
+        self.find(selector);
+        let place = format!(
+            "const box = document.querySelector({}).getBoundingClientRect(); \
+             return [box.left, box.width, box.top + box.height / 2];",
+            json!(selector)
+        );
+        let place = self.execute(&place);
+        let number = |n: usize| place[n].as_f64().unwrap();
+        let at = |part: f64| (number(0) + number(1) * part) as i64;
+        let move_to =
+            |part: f64| json!({"type": "pointerMove", "duration": 0, "x": at(part), "y": number(2) as i64});
+        let actions = json!([
+            move_to(from),
+            {"type": "pointerDown", "button": 0},
+            move_to((from + to) / 2.0),
+            move_to(to),
+            {"type": "pointerUp", "button": 0},
+        ]);
+        let mouse = json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
+        let done = self.post("actions", &json!({"actions": [mouse]}));
+        assert!(done.is_null(), "{done}");
+    }
+
     /// How many elements a selector names now.
     pub(crate) fn count(&self, selector: &str) -> usize {
         let found = self.post("elements", &json!({"using": "css selector", "value": selector}));

@@ -13,7 +13,8 @@ on_both_engines!(
     what_sensors_send_is_escaped,
 );
 
-const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></td>{{7*7}}\u{202e}";
+pub(crate) const HOSTILE: &str =
+    "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></td>{{7*7}}\u{202e}";
 
 pub(crate) fn sign_in<'a>(server: &'a Server, username: &str) -> Client<'a> {
     let answer =

@@ -1,12 +1,15 @@
 //! Lists written to their end, piece by piece as the client takes them: nothing is held but the piece.
 
+use crate::error::choose_from;
+use crate::params::EXPORT_FORMAT;
+use crate::query::Query;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
 use std::future::Future;
-use watchpost_model::Timestamp;
+use watchpost_model::{Invalid, Timestamp};
 use watchpost_store::StoreError;
 
 /// How an export is written.
@@ -17,6 +20,18 @@ pub(crate) enum ExportFormat {
 }
 
 impl ExportFormat {
+    /// How a query wants it.
+    pub(crate) fn read(query: &Query, wrong: &mut Invalid) -> Self {
+        match query.get(EXPORT_FORMAT.name) {
+            None | Some("ndjson") => Self::Ndjson,
+            Some("csv") => Self::Csv,
+            Some(other) => {
+                wrong.add(EXPORT_FORMAT.name, choose_from(other, EXPORT_FORMAT.choices));
+                Self::Ndjson
+            }
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",

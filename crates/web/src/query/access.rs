@@ -76,7 +76,7 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(AUDIT_EXPORT, &mut wrong);
         let filter = self.audit_filter(&mut wrong);
-        let format = self.export_format(&mut wrong);
+        let format = ExportFormat::read(self, &mut wrong);
         wrong.into_result()?;
         Ok((filter, format))
     }

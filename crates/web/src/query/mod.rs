@@ -187,17 +187,6 @@ impl Query {
         page
     }
 
-    fn export_format(&self, wrong: &mut Invalid) -> ExportFormat {
-        match self.get("format") {
-            None | Some("ndjson") => ExportFormat::Ndjson,
-            Some("csv") => ExportFormat::Csv,
-            Some(other) => {
-                wrong.add("format", choose_from(other, EXPORT_FORMAT.choices));
-                ExportFormat::Ndjson
-            }
-        }
-    }
-
     fn event_filter(&self, wrong: &mut Invalid) -> EventFilter {
         EventFilter {
             ids: self.ids::<EventId>(wrong),
@@ -230,7 +219,7 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(EVENT_EXPORT, &mut wrong);
         let filter = self.event_filter(&mut wrong);
-        let format = self.export_format(&mut wrong);
+        let format = ExportFormat::read(self, &mut wrong);
         wrong.into_result()?;
         Ok((filter, format))
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 use utoipa::ToSchema;
-use watchpost_model::AlertId;
+use watchpost_model::{Alert, AlertId};
 use watchpost_pipeline::News;
 use watchpost_store::AlertCounts;
 
@@ -102,15 +102,23 @@ fn json(data: &impl Serialize) -> String {
     serde_json::to_string(data).expect("texts and numbers can be written as JSON")
 }
 
-/// One thing that happened: its name as a message, and the message.
-pub(crate) fn told(news: &News<'_>) -> (&'static str, String) {
-    let alert = |alert: &watchpost_model::Alert| AlertView::new(alert.clone(), Case::Capitals);
+/// What a message is called that tells of one thing.
+pub(crate) fn name(news: &News<'_>) -> &'static str {
     match news {
-        News::Raised(raised) => ("alert", json(&alert(raised))),
-        News::Stored(event) => ("event", json(&EventView::new((*event).clone(), Case::Capitals))),
+        News::Raised(_) => "alert",
+        News::Stored(_) => "event",
+        News::Changed(..) => "change",
+    }
+}
+
+/// What it says.
+pub(crate) fn data(news: &News<'_>) -> String {
+    let alert = |alert: &Alert| AlertView::new(alert.clone(), Case::Capitals);
+    match news {
+        News::Raised(raised) => json(&alert(raised)),
+        News::Stored(event) => json(&EventView::new((*event).clone(), Case::Capitals)),
         News::Changed(changed, change) => {
-            let change = ChangeView::new((*change).clone());
-            ("change", json(&ChangedView { alert: alert(changed), change }))
+            json(&ChangedView { alert: alert(changed), change: ChangeView::new((*change).clone()) })
         }
     }
 }
@@ -118,8 +126,7 @@ pub(crate) fn told(news: &News<'_>) -> (&'static str, String) {
 /// One thing that happened as a line of JSON that says what it is: `{"alert":…}`, `{"event":…}`, or `{"change":…}` with
 /// the alert in it.
 pub fn line(news: &News<'_>) -> String {
-    let (name, data) = told(news);
-    format!("{{\"{name}\":{data}}}")
+    format!("{{\"{}\":{}}}", name(news), data(news))
 }
 
 /// Adds a message.

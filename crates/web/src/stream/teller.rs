@@ -1,7 +1,7 @@
 //! One stream: follows the feed, says what its reader wants to hear, and ends when nobody may or wants to hear it.
 
 use crate::state::AppState;
-use crate::stream::message::{self, Reset, Tally, told};
+use crate::stream::message::{self, Reset, Tally};
 use crate::stream::position::Position;
 use crate::stream::{Reader, Wanted};
 use axum::body::Bytes;
@@ -202,12 +202,12 @@ impl Teller {
                 continue;
             }
             if let Some((number, news)) = last.replace((number, news)) {
-                self.put(&news, Position::within(entry, Some(number)), outbox).await?;
+                self.put(&news, Position::within(entry, Some(number)), loaded, outbox).await?;
             }
         }
         let behind = Position::within(entry, None);
         if let Some((_, news)) = last {
-            self.put(&news, behind, outbox).await?;
+            self.put(&news, behind, loaded, outbox).await?;
         }
         outbox.position = behind;
         Ok(())
@@ -220,9 +220,15 @@ impl Teller {
         }
     }
 
-    async fn put(&self, news: &News<'_>, id: Position, outbox: &mut Outbox) -> Result<(), End> {
-        let (name, data) = told(news);
-        message::say(&mut outbox.text, name, id, &data);
+    async fn put(
+        &self,
+        news: &News<'_>,
+        id: Position,
+        loaded: &Loaded<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), End> {
+        let data = loaded.written(news, || message::data(news));
+        message::say(&mut outbox.text, message::name(news), id, &data);
         outbox.position = id;
         match outbox.text.len() < PIECE_BYTES {
             true => Ok(()),

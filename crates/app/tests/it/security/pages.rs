@@ -138,7 +138,9 @@ fn hostile_text_from_every_door_never_runs() {
     ]
     .map(str::to_owned)
     .into();
+    pages.extend(["/events", "/events?since=-1h&page_size=100", "/events?page=2"].map(str::to_owned));
     pages.extend(alerts.iter().map(|alert| format!("/alerts/{}", alert["id"])));
+    pages.extend(alerts.iter().map(|alert| format!("/events/{}", alert["event_id"])));
     let quoted = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     pages.extend(
         payloads

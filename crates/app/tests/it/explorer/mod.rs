@@ -1,6 +1,10 @@
 //! Events from afar and close by: what is left out, how many there were when, what they say, the whole list as a
 //! file, and an alert raised by hand.
 
+mod browsing;
+mod many;
+mod pages;
+
 use crate::on_both_engines;
 use crate::server::{Client, Server};
 use serde_json::{Value, json};
