@@ -95,7 +95,8 @@ fn test(arguments: &[OsString]) -> Result<()> {
         .env("WATCHPOST_TEST_CHROMIUM", &tools.chromium)
         .env("WATCHPOST_TEST_CHROMEDRIVER", &tools.chromedriver)
         .env("WATCHPOST_TEST_NODE", &tools.node)
-        .env("WATCHPOST_TEST_OPENID_PROVIDER", &tools.openid_provider);
+        .env("WATCHPOST_TEST_OPENID_PROVIDER", &tools.openid_provider)
+        .env("WATCHPOST_TEST_AXE", &tools.axe);
     run(&mut command)
 }
 

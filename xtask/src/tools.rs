@@ -1,5 +1,5 @@
-//! What the tests need and cargo doesn't bring: PostgreSQL and a browser. Installed when that is possible, named
-//! when it isn't; never skipped.
+//! What the tests need and cargo doesn't bring: PostgreSQL, a browser, packages of Node.js. Installed when that is
+//! possible, named when it isn't; never skipped.
 
 use crate::talk::say;
 use crate::target;
@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 const OLDEST_POSTGRES: u32 = 15;
 
 /// The provider that single sign-on is tested with; of the versions that run on Debian's Node.js the newest.
-const OPENID_PROVIDER: &str = "oidc-provider@8.8.1";
+const OPENID_PROVIDER: Package = Package { name: "oidc-provider", version: "8.8.1" };
+
+/// What looks through the console's pages for what keeps people from using them.
+const AXE: Package = Package { name: "axe-core", version: "4.14.1" };
 
 /// Where the tools are.
 pub(crate) struct Tools {
@@ -22,6 +25,14 @@ pub(crate) struct Tools {
     pub(crate) node: PathBuf,
     /// The folder that the provider of OpenID Connect is installed in.
     pub(crate) openid_provider: PathBuf,
+    /// The script of axe-core.
+    pub(crate) axe: PathBuf,
+}
+
+/// A package of Node.js.
+struct Package {
+    name: &'static str,
+    version: &'static str,
 }
 
 struct Need {
@@ -51,8 +62,9 @@ const STRACE: Need = Need { what: "strace", package: "strace", find: || on_path(
 pub(crate) fn find_or_install() -> Result<Tools> {
     let needs = [POSTGRES, CHROMIUM, CHROMEDRIVER, NODE, NPM, OPENSSL, STRACE];
     let [postgres, chromium, chromedriver, node, npm, _, _] = provide(needs)?;
-    let openid_provider = openid_provider(&npm)?;
-    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider })
+    let openid_provider = package(&npm, &OPENID_PROVIDER)?;
+    let axe = package(&npm, &AXE)?.join("node_modules").join(AXE.name).join("axe.min.js");
+    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider, axe })
 }
 
 /// Lets a program that brings a list of authorities of its own trust those of the system, too.
@@ -64,26 +76,25 @@ pub(crate) fn trust_the_system(command: &mut Command, variable: &str) {
     }
 }
 
-/// A provider of OpenID Connect, in a folder of its own.
-fn openid_provider(npm: &Path) -> Result<PathBuf> {
-    let folder = target().join("tools").join(OPENID_PROVIDER.replace('@', "-"));
-    if folder.join("node_modules/oidc-provider/package.json").is_file() {
+/// Installs a package in a folder of its own; the folder.
+fn package(npm: &Path, package: &Package) -> Result<PathBuf> {
+    let Package { name, version } = package;
+    let wanted = format!("{name}@{version}");
+    let folder = target().join("tools").join(format!("{name}-{version}"));
+    if folder.join("node_modules").join(name).join("package.json").is_file() {
         return Ok(folder);
     }
-    say(&format!("installing {OPENID_PROVIDER}"));
+    say(&format!("installing {wanted}"));
     std::fs::create_dir_all(&folder)?;
     let mut command = Command::new(npm);
     // A registry that doesn't answer is said soon, rather than asked for minutes.
     command.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]);
     command.args(["--fetch-retries=1", "--fetch-timeout=60000", "--prefix"]);
     trust_the_system(&mut command, "NODE_EXTRA_CA_CERTS");
-    let installed =
-        command.arg(&folder).arg(OPENID_PROVIDER).current_dir(&folder).stdout(Stdio::null()).status();
+    let installed = command.arg(&folder).arg(&wanted).current_dir(&folder).stdout(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {
         let folder = folder.display();
-        bail!(
-            "the tests need {OPENID_PROVIDER}; run: npm install --no-save --prefix {folder} {OPENID_PROVIDER}"
-        );
+        bail!("the tests need {wanted}; run: npm install --no-save --prefix {folder} {wanted}");
     }
     Ok(folder)
 }

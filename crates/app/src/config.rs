@@ -4,13 +4,13 @@ mod access;
 
 use crate::exit::{AppError, ExitStatus};
 use crate::net::TlsFiles;
-use crate::settings::Settings;
+use crate::settings::{SETTINGS, Setting, Settings};
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use watchpost_model::Role;
 use watchpost_model::net::{Network, Rate};
 use watchpost_store::{Location, PostgresOptions};
-use watchpost_web::{Rates, SingleSignOn};
+use watchpost_web::{Rates, SettingInForce, SingleSignOn};
 
 /// Everything the operator decides.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) max_body: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    /// All of it as it was written, without what is secret.
+    pub(crate) in_force: Vec<SettingInForce>,
 }
 
 /// How the log is written.
@@ -217,6 +219,7 @@ impl Config {
                 max_body: max_body?,
                 log: log?,
                 log_format: log_format?,
+                in_force: in_force(settings),
             })
         };
         complete().filter(|_| wrong.is_empty()).ok_or_else(|| {
@@ -227,6 +230,24 @@ impl Config {
             )
         })
     }
+}
+
+/// Every setting as people may see it.
+fn in_force(settings: &Settings) -> Vec<SettingInForce> {
+    let one = |setting: &'static Setting| {
+        let (value, origin) = settings.get(setting.name);
+        SettingInForce {
+            name: setting.name,
+            flag: setting.flag,
+            default: setting.default,
+            meaning: setting.meaning,
+            secret: setting.secret,
+            set: !value.is_empty(),
+            value: (!setting.secret).then(|| shown(setting.name, value)),
+            from: origin.name(),
+        }
+    };
+    SETTINGS.iter().map(one).collect()
 }
 
 fn read_rates(reader: &mut Reader<'_>) -> Option<Option<Rates>> {

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::config::Config;
+use crate::demo::{self, Live};
 use crate::exit::{AppError, ExitStatus};
 use crate::net::{NetLimits, NetOptions, accept};
 use crate::printer::Printer;
@@ -23,8 +24,14 @@ const BACKLOG: u32 = 1_024;
 /// How long what waits in the intake may take to be written when the server stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 
-/// Runs the server.
-pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
+/// A demo that is served.
+pub(crate) struct Demo {
+    /// What goes on in it; nothing where it stands still.
+    pub(crate) live: Option<Live>,
+}
+
+/// Runs the server; with a demo, what goes on in it as well.
+pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>) -> Outcome<()> {
     start::data_dir(config)?;
     let _lock = start::lock(config)?;
     let secret_key = start::secret_key(config)?;
@@ -36,9 +43,10 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
     }
     let listener = listen(&config.listen).await?;
     let address = listener.local_addr().map_err(AppError::failed)?;
+    demo::stays_here(&db, address).await?;
     let first_password = first_admin(&db, config).await?;
     tracing::info!(%address, "listening");
-    greet(config, printer, address, first_password.as_deref());
+    greet(config, printer, address, &log_in(config, demo.is_some(), first_password.as_deref()));
 
     let metrics = PipelineMetrics::default();
     let (intake, queue) = intake(Limits::default(), metrics.clone());
@@ -59,7 +67,9 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         trusted_proxies: config.trusted_proxies.clone(),
         tls: tls.is_some(),
         single_sign_on: config.single_sign_on.clone(),
+        in_force: config.in_force.clone(),
     };
+    let live = demo.and_then(|demo| demo.live).map(|live| live.run(intake.clone()));
     let state = AppState::new(db.clone(), intake, indexing.clone(), feed.clone(), settings, &metrics);
     let mut background = vec![
         tokio::spawn(state.clone().watch_access()),
@@ -68,6 +78,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
         tokio::spawn(feed.clone().run()),
         tokio::spawn(indexing.run(db.clone(), metrics.clone())),
     ];
+    background.extend(live.map(tokio::spawn));
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.watch())));
     let limits = NetLimits {
         connections: config.max_connections,
@@ -100,21 +111,28 @@ pub(crate) async fn serve(config: &Config, printer: &Printer) -> Outcome<()> {
     outcome
 }
 
-async fn listen(wanted: &str) -> Outcome<TcpListener> {
-    let cant = |error: std::io::Error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another program has that port; stop it, or choose another with --listen"
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege; choose another with --listen"
-            }
-            _ => "choose an address of this machine with --listen",
-        };
-        AppError::new(ExitStatus::CantListen, format!("can't listen on {wanted}: {error}"), hint)
+/// The address behind what was asked for.
+pub(crate) async fn address_of(wanted: &str) -> Outcome<SocketAddr> {
+    let found = tokio::net::lookup_host(wanted).await.map_err(|error| cant_listen(wanted, &error))?.next();
+    found.ok_or_else(|| cant_listen(wanted, &std::io::ErrorKind::AddrNotAvailable.into()))
+}
+
+fn cant_listen(wanted: &str, error: &std::io::Error) -> AppError {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another program has that port; stop it, or choose another with --listen"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege; choose another with --listen"
+        }
+        _ => "choose an address of this machine with --listen",
     };
-    let found = tokio::net::lookup_host(wanted).await.map_err(cant)?.next();
-    let address = found.ok_or_else(|| cant(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    AppError::new(ExitStatus::CantListen, format!("can't listen on {wanted}: {error}"), hint)
+}
+
+async fn listen(wanted: &str) -> Outcome<TcpListener> {
+    let cant = |error: std::io::Error| cant_listen(wanted, &error);
+    let address = address_of(wanted).await?;
     let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(cant)?;
     // A restart needn't wait for connections of the last run to be forgotten. On Windows it means something else.
     #[cfg(unix)]
@@ -155,7 +173,7 @@ async fn first_admin(db: &Db, config: &Config) -> Outcome<Option<String>> {
     }
 }
 
-fn greet(config: &Config, printer: &Printer, address: SocketAddr, first_password: Option<&str>) {
+fn greet(config: &Config, printer: &Printer, address: SocketAddr, log_in: &str) {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let shown = match address.ip().is_unspecified() {
         true => format!("{scheme}://localhost:{}", address.port()),
@@ -164,13 +182,18 @@ fn greet(config: &Config, printer: &Printer, address: SocketAddr, first_password
     let url = config.public_url.clone().unwrap_or(shown);
     printer.say(format!("Watchpost {} is ready: {url}", env!("CARGO_PKG_VERSION")));
     printer.say(format!("API documentation: {url}/api/docs/"));
-    if let Some(password) = first_password {
-        printer.say(format!(
-            "\nLog in as {} with the password {password}\nIt is shown this once; `watchpost user reset-password {}` makes a new one.\n",
-            config.admin_username, config.admin_username
-        ));
-    } else {
-        printer.say("Forgot the password? `watchpost user reset-password NAME`");
+    printer.say(log_in);
+}
+
+/// What to say about logging in.
+fn log_in(config: &Config, demo: bool, first_password: Option<&str>) -> String {
+    let admin = &config.admin_username;
+    match first_password {
+        _ if demo => demo::log_ins(),
+        Some(password) => format!(
+            "\nLog in as {admin} with the password {password}\nIt is shown this once; `watchpost user reset-password {admin}` makes a new one.\n"
+        ),
+        None => "Forgot the password? `watchpost user reset-password NAME`".to_owned(),
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
             trusted_proxies: Vec::new(),
             tls: false,
             single_sign_on: None,
+            in_force: Vec::new(),
         };
         let feed = Feed::new(db.clone());
         let state = AppState::new(db, intake, Indexing::default(), feed, settings, &metrics);

@@ -4,6 +4,9 @@ use crate::triage::{Assignee, Verdict};
 use crate::{AlertId, Event, Severity, Timestamp};
 use std::fmt;
 
+/// The rule of alerts that people raise.
+pub const RAISED_BY_HAND: &str = "manual";
+
 /// Where an alert stands. Any status may follow any other; the history keeps each change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -79,6 +79,8 @@ impl Span {
 pub struct About {
     /// Only events with one of these values in the field, in any letter case.
     pub fields: BTreeMap<Field, Vec<String>>,
+    /// No events with one of these values in the field, in any letter case; those that say nothing in it stay.
+    pub without: BTreeMap<Field, Vec<String>>,
     /// Only events with these words in their source, type, description, details or attributes.
     pub search: Option<Search>,
     /// Only events taken in (alerts raised) at this time.
@@ -93,11 +95,13 @@ impl About {
 
     /// Whether an event is one of them, whenever it was taken in: what a list finds by its indexes.
     pub fn fits(&self, event: &Event) -> bool {
-        let fields = self.fields.iter().all(|(field, values)| {
+        let says = |(field, values): (&Field, &Vec<String>)| {
             let found = field.of(event);
             values.iter().any(|value| found.is_some_and(|found| value.eq_ignore_ascii_case(found)))
-        });
-        fields && self.search.as_ref().is_none_or(|search| search.finds(event))
+        };
+        self.fields.iter().all(says)
+            && !self.without.iter().any(says)
+            && self.search.as_ref().is_none_or(|search| search.finds(event))
     }
 }
 
@@ -209,7 +213,8 @@ pub struct Watch {
 impl Watch {
     /// Whether anything is left out.
     pub fn is_narrowed(&self) -> bool {
-        !self.severities.is_empty() || !self.about.fields.is_empty() || self.about.search.is_some()
+        let About { fields, without, search, .. } = &self.about;
+        !self.severities.is_empty() || !fields.is_empty() || !without.is_empty() || search.is_some()
     }
 
     fn is_bad_enough(&self, severity: Severity) -> bool {

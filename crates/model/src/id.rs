@@ -56,6 +56,10 @@ id!(
     /// Names a sensor key.
     KeyId
 );
+id!(
+    /// Names a view.
+    ViewId
+);
 
 /// The text isn't a positive whole number that an id could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

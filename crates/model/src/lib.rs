@@ -21,13 +21,14 @@ pub mod text;
 pub mod time;
 pub mod triage;
 pub mod user;
+pub mod view;
 
 pub use access::{Action, Actor, Rank, Role};
 pub use alert::{Alert, Status};
 pub use attributes::Attributes;
 pub use details::{Details, DetailsDraft};
 pub use event::{Event, EventDraft, NewEvent, Severity};
-pub use id::{AlertId, EventId, KeyId, UserId};
+pub use id::{AlertId, EventId, KeyId, UserId, ViewId};
 pub use invalid::Invalid;
 pub use time::Timestamp;
 pub use user::User;

@@ -115,6 +115,8 @@ pub struct Page<T> {
     pub count: Count,
     /// Whether a page follows.
     pub more: bool,
+    /// Whether looking for rows stopped before the page was full: what follows is behind `next`.
+    pub partial: bool,
     /// What was asked for.
     pub request: PageRequest,
     /// Where the next page begins, in lists that have such places.

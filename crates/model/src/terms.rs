@@ -65,6 +65,14 @@ pub fn field_term(field: &str, value: &str) -> String {
     bounded(&format!("={field}={folded}")).to_owned()
 }
 
+/// Whether no other value, but in other letter case, has the same term: then the index alone knows who has it.
+pub fn is_own_term(field: &str, value: &str) -> bool {
+    let kept = |c: char| c.is_alphanumeric() || (c != '=' && INSIDE_TERMS.contains(c));
+    // A longer one is cut in front of a character that would end behind the bound.
+    let cut_from = MAX_TERM_BYTES - ('\u{10ffff}'.len_utf8() - 1);
+    value.chars().all(kept) && field.len() + value.len() + 2 < cut_from
+}
+
 /// One word of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
@@ -166,6 +174,29 @@ mod tests {
         );
         assert_eq!(Search::parse("\"open").words(), [word("open", false)], "a quote that isn't closed");
         assert!(Search::parse("% -").words().is_empty());
+    }
+
+    #[test]
+    fn a_term_of_ones_own_is_nobody_elses() {
+        for value in ["fw", "edge-fw1.example.com:443", "bob@example.com", r"CORP\bob", "日本語"] {
+            assert!(is_own_term("host", value), "{value}");
+        }
+        for (value, other) in [("a b", "a=b"), ("a=b", "a b"), ("(x)", "[x]")] {
+            assert_eq!(field_term("host", value), field_term("host", other));
+            assert!(!is_own_term("host", value), "{value}");
+        }
+        // However long the last character is that doesn't fit: what is cut is nobody's own, and nothing is cut like it.
+        for tail in ["x", "é", "語", "🦀"] {
+            for n in 100..140 {
+                let value = format!("{}{tail}", "x".repeat(n));
+                let term = field_term("host", &value);
+                let longer = field_term("host", &format!("{value}{tail}"));
+                assert!(
+                    !is_own_term("host", &value) || (term != longer && term.ends_with(&value)),
+                    "{n} {tail}"
+                );
+            }
+        }
     }
 
     #[test]

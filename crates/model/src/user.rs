@@ -34,6 +34,69 @@ pub struct User {
     pub must_change_password: bool,
     /// Whether the user logs in by single sign-on and has no password here.
     pub single_sign_on: bool,
+    /// How pages look for the user.
+    pub theme: Theme,
+    /// In which times pages are written for the user.
+    pub time_zone: TimeZone,
+}
+
+/// How pages look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// As everything else on the user's screen.
+    #[default]
+    System,
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+impl Theme {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
+
+    /// The name in the API, as the store keeps it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    /// Reads a name in any letter case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.as_str().eq_ignore_ascii_case(text.trim()))
+    }
+}
+
+/// In which times pages are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeZone {
+    /// Those of where the browser is.
+    #[default]
+    Browser,
+    /// Those of everybody.
+    Utc,
+}
+
+impl TimeZone {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Browser, Self::Utc];
+
+    /// The name in the API, as the store keeps it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Utc => "UTC",
+        }
+    }
+
+    /// Reads a name in any letter case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|zone| zone.as_str().eq_ignore_ascii_case(text.trim()))
+    }
 }
 
 /// What [`crate::Actor`] calls those who are no users.

@@ -6,7 +6,7 @@
 use crate::clock::now;
 use crate::ids::IdBlock;
 use crate::index::Indexing;
-use crate::intake::{Keyed, Load, Queue, Receipt, Refused, Room, Submission};
+use crate::intake::{Detected, Keyed, Load, Queue, Raise, Receipt, Refused, Room, Submission};
 use crate::metrics::PipelineMetrics;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,9 +14,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use watchpost_detect::Finding;
+use watchpost_model::alert::RAISED_BY_HAND;
 use watchpost_model::event::Origin;
-use watchpost_model::{AlertId, Event, EventId, Timestamp};
-use watchpost_store::{Batch, Db, Ingest, Names, NewAlert, Piece, StoreError, faults, ingest, ingest_apart};
+use watchpost_model::{AlertId, Event, EventId, Severity, Timestamp};
+use watchpost_store::{
+    AuditEntry, Batch, ByHand, Db, Ingest, Names, NewAlert, Piece, StoreError, faults, ingest, ingest_apart,
+    raise_by_hand,
+};
 
 /// Events in one transaction: more don't make it cheaper per event, and the first would wait longer.
 pub const MAX_BATCH_EVENTS: usize = 4_096;
@@ -31,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs until every [`crate::Intake`] is gone and what waited is written.
 pub async fn commit_loop(db: Db, queue: Queue, indexing: Indexing) {
-    let Queue { receiver, load, metrics } = queue;
+    let Queue { receiver, raises, load, metrics } = queue;
     let names = Names::load(&db).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the names that have counts of their own could not be read");
         Names::default()
@@ -42,13 +47,15 @@ pub async fn commit_loop(db: Db, queue: Queue, indexing: Indexing) {
     let target = Target { db: db.clone(), metrics, names: Arc::new(Mutex::new(names)), indexing };
     let writer = Writer { target, events: IdBlock::events(db.engine()), alerts: IdBlock::alerts() };
     let open = true;
-    Loop { receiver, load, open, pending: VecDeque::new(), lanes, running: JoinSet::new(), writer }
+    Loop { receiver, raises, load, open, pending: VecDeque::new(), lanes, running: JoinSet::new(), writer }
         .run()
         .await;
 }
 
 struct Loop {
     receiver: mpsc::UnboundedReceiver<Submission>,
+    /// Alerts that people raise.
+    raises: mpsc::Receiver<Raise>,
     load: Arc<Load>,
     /// Whether more may come.
     open: bool,
@@ -56,8 +63,8 @@ struct Loop {
     pending: VecDeque<Submission>,
     /// The lanes that nobody writes to.
     lanes: Vec<i64>,
-    /// Batches that are being written; each gives its lane back.
-    running: JoinSet<i64>,
+    /// What is being written; batches of events give their lane back.
+    running: JoinSet<Option<i64>>,
     writer: Writer,
 }
 
@@ -65,6 +72,9 @@ impl Loop {
     async fn run(mut self) {
         loop {
             self.receive();
+            while let Ok(raise) = self.raises.try_recv() {
+                self.raise(raise).await;
+            }
             let worth_it = self.running.is_empty()
                 || self.load.queued() >= self.writer.target.db.engine().worth_another_batch();
             if !self.pending.is_empty()
@@ -75,33 +85,67 @@ impl Loop {
                 match self.writer.begin(submissions, lane).await {
                     Some(writing) => drop(self.running.spawn(async move {
                         writing.await;
-                        lane
+                        Some(lane)
                     })),
                     None => self.lanes.push(lane),
                 }
                 continue;
             }
             if self.running.is_empty() {
-                match self.receiver.recv().await {
-                    Some(submission) => self.pending.push_back(submission),
-                    None => return,
+                tokio::select! {
+                    submission = self.receiver.recv() => match submission {
+                        Some(submission) => self.pending.push_back(submission),
+                        None => return,
+                    },
+                    Some(raise) = self.raises.recv() => self.raise(raise).await,
                 }
                 continue;
             }
             let load = self.load.clone();
             tokio::select! {
                 done = self.running.join_next() => match done {
-                    Some(Ok(lane)) => self.lanes.push(lane),
+                    Some(Ok(lane)) => self.lanes.extend(lane),
                     // A write that panicked: its senders were told that nobody knows. Its lane is lost.
                     Some(Err(error)) => tracing::error!(%error, "a batch of events came to a bad end"),
                     None => {}
                 },
                 () = load.plenty.notified(), if !self.lanes.is_empty() => {}
+                Some(raise) = self.raises.recv() => self.raise(raise).await,
             }
             if self.lanes.is_empty() && self.running.is_empty() {
                 self.lanes.push(0);
             }
         }
+    }
+
+    /// Hands an alert over that somebody raises. Its id is one of those that rules' alerts get, and it is written in
+    /// their order: the search index goes by it.
+    async fn raise(&mut self, raise: Raise) {
+        let Raise { event, severity, title, why, by, reply } = raise;
+        let by = AuditEntry { at: now(), ..by };
+        let target = self.writer.target.clone();
+        if self.writer.alerts.ensure(&target.db, 1, by.at).await.is_err() {
+            reply.send(Err(StoreError::Unavailable("there is no id for the alert".into()))).ok();
+            return;
+        }
+        let id = AlertId::new(self.writer.alerts.next());
+        let alert = ByHand { id, event, severity, title, why };
+        let batch = {
+            let mut names = target.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            raise_by_hand(target.db.engine(), &alert, &mut names, &by)
+        };
+        let writing = target.db.write(Arc::new(batch));
+        self.running.spawn(async move {
+            let written = writing.await;
+            target.indexing.committed();
+            if written.is_ok() {
+                target.metrics.alerts.inc();
+                log_alert(id, &alert.event, severity, RAISED_BY_HAND, &by.actor);
+            }
+            // Whoever raised it may have gone away: it is there all the same.
+            reply.send(written.map(|()| id)).ok();
+            None
+        });
     }
 
     fn receive(&mut self) {
@@ -215,14 +259,14 @@ impl Writer {
             let mut receipts = Vec::with_capacity(own.len());
             for detected in own {
                 let id = EventId::new(self.events.next());
-                let mut raised = Vec::with_capacity(detected.findings.len());
-                for finding in detected.findings {
-                    let alert = AlertId::new(self.alerts.next());
-                    alerts.push(NewAlert { id: alert, event: id, rule: finding.rule.to_owned() });
-                    raised.push(alert);
-                }
-                events.push(detected.event.stored(id, at, origin));
-                receipts.push(Receipt { event: id, created_at: at, alerts: raised });
+                let (event, raised) = numbered(detected, id, at, origin, || self.alerts.next());
+                receipts.push(Receipt {
+                    event: id,
+                    created_at: at,
+                    alerts: raised.iter().map(|alert| alert.id).collect(),
+                });
+                events.push(event);
+                alerts.extend(raised);
             }
             let piece = keyed.zip(receipts.first()).map(|(keyed, first)| {
                 let Keyed { scope, piece, body_hash, last } = keyed;
@@ -241,6 +285,23 @@ impl Writer {
         }
         Content { events: Arc::new(events), alerts, submissions: all }
     }
+}
+
+/// An event under its id, and the alerts it raises.
+pub(crate) fn numbered(
+    detected: Detected,
+    id: EventId,
+    at: Timestamp,
+    origin: Origin,
+    mut next_alert: impl FnMut() -> i64,
+) -> (Event, Vec<NewAlert>) {
+    let raise = |finding: Finding| NewAlert {
+        id: AlertId::new(next_alert()),
+        event: id,
+        rule: finding.rule.to_owned(),
+    };
+    let alerts = detected.findings.into_iter().map(raise).collect();
+    (detected.event.stored(id, at, origin), alerts)
 }
 
 impl Target {
@@ -387,15 +448,19 @@ fn log_alerts(events: &[Event], alerts: &[NewAlert], origin: Origin) {
             event = events.next();
         }
         let Some(event) = event else { return };
-        tracing::info!(
-            alert.id = alert.id.get(),
-            event.id = event.id.get(),
-            severity = %event.severity,
-            source = event.source_name,
-            event.kind = event.event_type,
-            rule = alert.rule,
-            by = %origin,
-            "alert raised"
-        );
+        log_alert(alert.id, event, event.severity, &alert.rule, &origin);
     }
+}
+
+fn log_alert(id: AlertId, event: &Event, severity: Severity, rule: &str, by: &dyn std::fmt::Display) {
+    tracing::info!(
+        alert.id = id.get(),
+        event.id = event.id.get(),
+        severity = %severity,
+        source = event.source_name,
+        event.kind = event.event_type,
+        rule,
+        by = %by,
+        "alert raised"
+    );
 }

@@ -9,8 +9,8 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use watchpost_detect::Finding;
 use watchpost_model::event::Origin;
-use watchpost_model::{AlertId, EventDraft, EventId, Invalid, NewEvent, Timestamp};
-use watchpost_store::faults;
+use watchpost_model::{AlertId, Event, EventDraft, EventId, Invalid, NewEvent, Severity, Timestamp};
+use watchpost_store::{AuditEntry, StoreError, faults};
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Alerts by hand that may wait: each is somebody who waits for an answer.
+const MAX_RAISES: usize = 64;
 
 /// How long a patient sender waits for room before it is refused.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -111,6 +114,16 @@ pub(crate) struct Submission {
     pub(crate) room: Room,
 }
 
+/// An alert that somebody raises for an event that is stored.
+pub(crate) struct Raise {
+    pub(crate) event: Event,
+    pub(crate) severity: Severity,
+    pub(crate) title: Option<String>,
+    pub(crate) why: String,
+    pub(crate) by: AuditEntry,
+    pub(crate) reply: oneshot::Sender<Result<AlertId, StoreError>>,
+}
+
 /// The room that a submission takes while it waits and is written.
 pub(crate) struct Room {
     pub(crate) events: usize,
@@ -178,6 +191,7 @@ impl Load {
 #[derive(Clone)]
 pub struct Intake {
     sender: mpsc::UnboundedSender<Submission>,
+    raises: mpsc::Sender<Raise>,
     load: Arc<Load>,
     limits: Limits,
     metrics: PipelineMetrics,
@@ -186,6 +200,7 @@ pub struct Intake {
 /// The other end, for the commit loop.
 pub struct Queue {
     pub(crate) receiver: mpsc::UnboundedReceiver<Submission>,
+    pub(crate) raises: mpsc::Receiver<Raise>,
     pub(crate) load: Arc<Load>,
     pub(crate) metrics: PipelineMetrics,
 }
@@ -205,8 +220,9 @@ pub fn intake(limits: Limits, metrics: PipelineMetrics) -> (Intake, Queue) {
         freed: Notify::new(),
         keys: Mutex::new(HashSet::new()),
     });
-    let intake = Intake { sender, load: load.clone(), limits, metrics: metrics.clone() };
-    (intake, Queue { receiver, load, metrics })
+    let (raise, raises) = mpsc::channel(MAX_RAISES);
+    let intake = Intake { sender, raises: raise, load: load.clone(), limits, metrics: metrics.clone() };
+    (intake, Queue { receiver, raises, load, metrics })
 }
 
 /// While it lives, nobody else takes in a body under the key.
@@ -275,6 +291,23 @@ impl Intake {
             }
         };
         self.hand_over(events, origin, keyed, room).await
+    }
+
+    /// Raises an alert by hand for an event that is stored, and waits until it is on disk. It goes the way of events,
+    /// because ids of alerts are given out there in the order in which they are committed.
+    pub async fn raise(
+        &self,
+        event: Event,
+        severity: Severity,
+        title: Option<String>,
+        why: String,
+        by: AuditEntry,
+    ) -> Result<AlertId, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let closed = || StoreError::Unavailable("the commit loop has ended".into());
+        let raise = Raise { event, severity, title, why, by, reply };
+        self.raises.send(raise).await.map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("nobody answered".into())))
     }
 
     fn make_room(&self, events: &[Detected], limits: Limits) -> Option<Room> {

@@ -12,6 +12,7 @@ mod ids;
 mod index;
 mod intake;
 mod metrics;
+mod past;
 mod piece;
 mod upkeep;
 
@@ -21,5 +22,6 @@ pub use feed::{Feed, Follower, Next};
 pub use index::Indexing;
 pub use intake::{Detected, Intake, KeyInUse, Keyed, Limits, Queue, Receipt, Refused, intake};
 pub use metrics::PipelineMetrics;
+pub use past::{Past, PastEvent};
 pub use piece::{Counts, Loaded, News, Piece, Topics};
 pub use upkeep::{KEYS_KEPT_SECONDS, upkeep};

@@ -1,13 +1,17 @@
 //! Alerts and their history.
 
+use crate::audit::AuditEntry;
 use crate::clauses::Clauses;
-use crate::db::{Batch, Cell, Row, Rows, Table};
+use crate::db::{Batch, Cell, Engine, Row, Rows, Table};
 use crate::events::{EVENT_COLUMNS, event_at};
+use crate::feed;
+use crate::index::{self, Kind};
 use crate::rollups::{Names, Tally};
 use crate::triage::ASKED_AT_ONCE;
 use crate::{Db, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
+use watchpost_model::alert::RAISED_BY_HAND;
 use watchpost_model::triage::{Assignee, Verdict};
 use watchpost_model::{Alert, AlertId, Event, EventId, Severity, Status, Timestamp, UserId};
 
@@ -35,6 +39,11 @@ const OWN: usize = 17;
 /// What an alert is read with: its event, and whose it is.
 pub(crate) const WITH_ALERT: &str =
     "JOIN events e ON e.id = a.event_id LEFT JOIN users u ON u.id = a.assignee_id";
+
+const RAISE: &str = "INSERT INTO alerts (id, event_id, rule, source_name, event_type, severity, status, created_at, updated_at, version, title, event_severity)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?9, ?10)";
+const RAISED: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status, action, from_value, to_value, why)
+     VALUES (?1, 1, ?2, ?3, ?4, ?4, 'raised', '', ?5, ?6)";
 
 /// The lane of counts that people's changes go to: writers of events use their own.
 pub(crate) const PEOPLE: i64 = -1;
@@ -99,10 +108,69 @@ pub(crate) fn raise(
         };
         let event = &events[place];
         tally.alert(event.created_at, (Status::Open, event.severity), names.of(event), 1);
-        tally.groups.add(&alert.rule, event, alert.id, (Status::Open, event.severity), 1);
+        let raised = (alert.id, event.created_at);
+        tally.groups.add(&alert.rule, event, raised, (Status::Open, event.severity), 1);
         placed.push((alert, place));
     }
     batch.bulk(&ALERTS, AlertRows { events, alerts: placed });
+}
+
+/// An alert that somebody raises for an event that is stored.
+#[derive(Clone, Debug)]
+pub struct ByHand {
+    /// Its id.
+    pub id: AlertId,
+    /// The event.
+    pub event: Event,
+    /// How bad it is, whatever the event says.
+    pub severity: Severity,
+    /// What to call it.
+    pub title: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+/// The batch that raises an alert by hand, with everything that a rule's alert has and who did it. An event has one
+/// such alert: the second is told that it is taken.
+pub fn raise_by_hand(engine: Engine, alert: &ByHand, names: &mut Names, by: &AuditEntry) -> Batch {
+    let ByHand { id, event, severity, title, why } = alert;
+    let (mut batch, mut tally) = (Batch::new(), Tally::default());
+    let own_severity = Some(event.severity).filter(|own| own != severity);
+    batch.one(
+        RAISE,
+        vec![
+            id.get().into(),
+            event.id.get().into(),
+            RAISED_BY_HAND.into(),
+            event.source_name.as_str().into(),
+            event.event_type.as_str().into(),
+            severity.code().into(),
+            Status::Open.code().into(),
+            by.at.micros().into(),
+            title.as_deref().into(),
+            own_severity.map(Severity::code).into(),
+        ],
+    );
+    batch.one(
+        RAISED,
+        vec![
+            id.get().into(),
+            by.at.micros().into(),
+            by.actor.to_string().into(),
+            Status::Open.code().into(),
+            Status::Open.as_str().into(),
+            Some(why.as_str()).filter(|why| !why.is_empty()).into(),
+        ],
+    );
+    if engine == Engine::Postgres {
+        index::expect(&mut batch, Kind::Alerts, std::iter::once(id.get()));
+    }
+    tally.alert(by.at, (Status::Open, *severity), names.of(event), 1);
+    tally.groups.add(RAISED_BY_HAND, event, (*id, by.at), (Status::Open, *severity), 1);
+    tally.write(&mut batch, PEOPLE);
+    feed::brought(&mut batch, by.at, std::iter::empty(), std::iter::once(id.get()));
+    batch.audit(by, "alert.raise", format!("alert:{id}"), format!("event {}, {severity}", event.id));
+    batch
 }
 
 /// The columns of an alert with its event, in the order they are read in.
@@ -138,6 +206,13 @@ fn assignee(row: &Row) -> Result<Option<Assignee>, StoreError> {
 }
 
 impl Db {
+    /// The alerts of an event, the first that was raised first.
+    pub async fn alerts_of_event(&self, event: EventId) -> Result<Vec<Alert>, StoreError> {
+        let columns = alert_columns();
+        let sql = format!("SELECT {columns} FROM alerts a {WITH_ALERT} WHERE a.event_id = ?1 ORDER BY a.id");
+        self.read(sql, vec![event.get().into()]).await?.iter().map(alert_of).collect()
+    }
+
     /// One alert.
     pub async fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
         let columns = alert_columns();

@@ -21,8 +21,12 @@ const LINK: &str = "UPDATE audit_head SET hash = (SELECT l.hash FROM audit_log l
 const HEAD: &str = "SELECT first_id, last_id, hash FROM audit_head WHERE one = 1";
 const OUTSIDE: &str = "SELECT COUNT(*) FROM audit_log l JOIN audit_head h ON h.one = 1
      WHERE l.id > h.last_id OR (l.id < h.first_id AND l.hash <> '') OR (l.id >= h.first_id AND l.hash = '')";
+const BEHIND: &str = "SELECT COUNT(*) FROM audit_log l JOIN audit_head h ON h.one = 1 WHERE l.id > h.last_id";
 const HASH_OF: &str = "SELECT hash FROM audit_log WHERE id = ?1";
 const COLUMNS: &str = "SELECT id, at, actor, address, action, object, detail, hash FROM audit_log";
+
+const STRAY: &str = "rows stand before or behind the chain that it doesn't vouch for";
+const GONE: &str = "it is gone";
 
 /// Rows read at once when all are.
 const PIECE: i64 = 1_000;
@@ -227,16 +231,46 @@ impl Db {
     }
 
     /// Looks at every row of the chain as it stands now; says how far it is on the way.
-    pub async fn prove_audit(&self, mut progress: impl FnMut(i64, i64)) -> Result<AuditProof, StoreError> {
+    pub async fn prove_audit(&self, progress: impl FnMut(i64, i64)) -> Result<AuditProof, StoreError> {
         let head = self.audit_head().await?;
-        let outside = self.read_one(OUTSIDE, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
-        if outside > 0 {
-            return Ok(AuditProof::Broken(
-                head.last_id + 1,
-                "rows stand before or behind the chain that it doesn't vouch for",
-            ));
+        if self.rows_outside(OUTSIDE).await? {
+            return Ok(AuditProof::Broken(head.last_id + 1, STRAY));
         }
-        let (mut before, mut last) = (String::new(), head.first_id - 1);
+        let last = head.first_id - 1;
+        self.follow(head, String::new(), last, progress).await
+    }
+
+    /// Looks at the newest rows of the chain, which follow from the one before them; and from which row on.
+    pub async fn prove_newest_audit(&self, rows: i64) -> Result<(AuditProof, i64), StoreError> {
+        let head = self.audit_head().await?;
+        let from = head.first_id.max(head.last_id - rows + 1);
+        if self.rows_outside(BEHIND).await? {
+            return Ok((AuditProof::Broken(head.last_id + 1, STRAY), from));
+        }
+        let before = match from == head.first_id {
+            true => Some(String::new()),
+            false => self.audit_hash(from - 1).await?,
+        };
+        let proof = match before {
+            Some(before) => self.follow(head, before, from - 1, |_, _| {}).await?,
+            None => AuditProof::Broken(from - 1, GONE),
+        };
+        Ok((proof, from))
+    }
+
+    /// Whether rows stand where the chain has none.
+    async fn rows_outside(&self, counted: &'static str) -> Result<bool, StoreError> {
+        Ok(self.read_one(counted, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)? > 0)
+    }
+
+    /// Follows the chain from behind a row, whose hash is known, to where it ended.
+    async fn follow(
+        &self,
+        head: AuditHead,
+        mut before: String,
+        mut last: i64,
+        mut progress: impl FnMut(i64, i64),
+    ) -> Result<AuditProof, StoreError> {
         while last < head.last_id {
             let rows = self.audit_after(&AuditFilter::default(), last).await?;
             if rows.is_empty() {
@@ -244,7 +278,7 @@ impl Db {
             }
             for row in rows.iter().take_while(|row| row.id <= head.last_id) {
                 if row.id != last + 1 {
-                    return Ok(AuditProof::Broken(last + 1, "it is gone"));
+                    return Ok(AuditProof::Broken(last + 1, GONE));
                 }
                 if hash_after(&before, row) != row.hash {
                     return Ok(AuditProof::Broken(row.id, "it isn't what was written"));

@@ -22,6 +22,11 @@ impl Clauses {
         Self { engine, clauses: Vec::new(), params: Vec::new() }
     }
 
+    /// Conditions of a statement that has parameters already.
+    pub(crate) fn behind(engine: Engine, params: Vec<Value>) -> Self {
+        Self { params, ..Self::new(engine) }
+    }
+
     /// Adds a parameter; its number.
     pub(crate) fn param(&mut self, value: impl Into<Value>) -> usize {
         self.params.push(value.into());
@@ -57,6 +62,17 @@ impl Clauses {
         let places: Vec<_> =
             wanted.iter().map(|text| format!("?{}", self.param(text.to_ascii_lowercase()))).collect();
         self.push(format!("{folded} IN ({})", places.join(", ")));
+    }
+
+    /// None of these texts in any letter case. Where there is no text, none of them is.
+    pub(crate) fn other_text(&mut self, column: &str, unwanted: &[String]) {
+        if unwanted.is_empty() {
+            return;
+        }
+        let folded = self.engine.folded(column);
+        let places: Vec<_> =
+            unwanted.iter().map(|text| format!("?{}", self.param(text.to_ascii_lowercase()))).collect();
+        self.push(format!("({column} IS NULL OR {folded} NOT IN ({}))", places.join(", ")));
     }
 
     /// One of these texts, as they are; none means any.
@@ -110,16 +126,15 @@ impl Clauses {
 
     /// What an event is about: its fields, looked at in the table `e`.
     pub(crate) fn about_event(&mut self, about: &About) {
-        for field in Field::ALL {
-            let column = match field {
-                Field::Source => "e.source_name",
-                Field::Type => "e.event_type",
-                Field::Host => "e.host",
-                Field::User => "e.user_name",
-                Field::SrcIp => "e.src_ip",
-                Field::DstIp => "e.dst_ip",
-            };
-            self.same_text(column, about.values(field));
+        for (field, values) in &about.fields {
+            self.same_text(event_column(*field), values);
+        }
+    }
+
+    /// What an event must not be about, looked at in the table `e`.
+    pub(crate) fn not_about_event(&mut self, about: &About) {
+        for (field, values) in &about.without {
+            self.other_text(event_column(*field), values);
         }
     }
 
@@ -149,8 +164,25 @@ impl Clauses {
     pub(crate) fn sql(&self) -> String {
         match self.clauses.is_empty() {
             true => String::new(),
-            false => format!(" WHERE {}", self.clauses.join(" AND ")),
+            false => format!(" WHERE {}", self.all()),
         }
+    }
+
+    /// As one condition, where there is one.
+    pub(crate) fn all(&self) -> String {
+        self.clauses.join(" AND ")
+    }
+}
+
+/// Where an event says what a field holds, in the table `e`.
+pub(crate) const fn event_column(field: Field) -> &'static str {
+    match field {
+        Field::Source => "e.source_name",
+        Field::Type => "e.event_type",
+        Field::Host => "e.host",
+        Field::User => "e.user_name",
+        Field::SrcIp => "e.src_ip",
+        Field::DstIp => "e.dst_ip",
     }
 }
 
@@ -190,7 +222,7 @@ impl Db {
         let more = rows.len() > request.size as usize;
         rows.truncate(request.size as usize);
         let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Page { rows, count, more, request, next: None, previous: None })
+        Ok(Page { rows, count, more, partial: false, request, next: None, previous: None })
     }
 
     /// Counts rows, but no further than is bearable: ` FROM … WHERE …`.

@@ -58,12 +58,12 @@ struct Added {
 pub(crate) struct GroupTally(BTreeMap<Key, Added>);
 
 impl GroupTally {
-    /// So many alerts more (or fewer) of a status.
+    /// So many alerts more (or fewer) of a status, and when the alert was raised.
     pub(crate) fn add(
         &mut self,
         rule: &str,
         event: &Event,
-        alert: AlertId,
+        (alert, at): (AlertId, Timestamp),
         place: (Status, Severity),
         n: i64,
     ) {
@@ -73,7 +73,6 @@ impl GroupTally {
             source: event.source_name.to_ascii_lowercase(),
             kind: event.event_type.to_ascii_lowercase(),
         };
-        let at = event.created_at;
         let added = self.0.entry(key).or_insert_with(|| Added {
             source_name: event.source_name.clone(),
             event_type: event.event_type.clone(),
@@ -90,8 +89,9 @@ impl GroupTally {
 
     /// An alert that moves on.
     pub(crate) fn moved(&mut self, before: &Alert, after: &Alert) {
-        self.add(&before.rule, &before.event, before.id, (before.status, before.severity), -1);
-        self.add(&after.rule, &after.event, after.id, (after.status, after.severity), 1);
+        let raised = (before.id, before.created_at);
+        self.add(&before.rule, &before.event, raised, (before.status, before.severity), -1);
+        self.add(&after.rule, &after.event, raised, (after.status, after.severity), 1);
     }
 
     /// Adds the changes to a batch, in the order of their keys.
@@ -226,7 +226,7 @@ impl Db {
         let sql = format!(
             "SELECT rule, severity, MIN(source_name), MIN(event_type), CAST(SUM(open) AS BIGINT), CAST(SUM(acknowledged) AS BIGINT),
                  CAST(SUM(resolved) AS BIGINT), MIN(first_at), MAX(last_at), MAX(last_alert)
-             {groups} ORDER BY {order}MAX(last_at) DESC, MAX(last_alert) DESC LIMIT ?{rows} OFFSET ?{skipped}"
+             {groups} ORDER BY {order}MAX(last_at) DESC, MAX(last_alert) DESC, severity DESC LIMIT ?{rows} OFFSET ?{skipped}"
         );
         self.page_of(sql, clauses.params, count, request, group).await
     }

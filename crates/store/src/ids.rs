@@ -18,6 +18,8 @@ pub enum IdKind {
     Users,
     /// Sensor keys.
     Keys,
+    /// Views.
+    Views,
 }
 
 impl IdKind {
@@ -27,6 +29,7 @@ impl IdKind {
             Self::Alerts => "alerts",
             Self::Users => "users",
             Self::Keys => "keys",
+            Self::Views => "views",
         }
     }
 }
@@ -38,7 +41,7 @@ impl Db {
     pub async fn take_ids(&self, kind: IdKind, count: i64, now: Timestamp) -> Result<Range<i64>, StoreError> {
         let floor = match kind {
             IdKind::Events => event_id_floor(now).get(),
-            IdKind::Alerts | IdKind::Users | IdKind::Keys => 1,
+            IdKind::Alerts | IdKind::Users | IdKind::Keys | IdKind::Views => 1,
         };
         let params = vec![kind.name().into(), floor.into(), count.into()];
         let rows = self.write_returning(Statement { sql: TAKE, params, expect: Expect::One }).await?;

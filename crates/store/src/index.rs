@@ -110,13 +110,14 @@ fn document(event: &Event) -> String {
             places.push((from, all.len() as u32));
         }
     };
-    event.each_text(|text| each_term(text, &mut see));
+    // First what filters go by: a text that is longer than anybody reads must not push it out.
     for field in Field::ALL {
         if let Some(value) = field.of(event) {
             see(&field_term(field.name(), value));
         }
     }
     see(&severity_term(event.severity));
+    event.each_text(|text| each_term(text, &mut see));
     let mut terms: Vec<&str> = places.iter().map(|(from, to)| &all[*from as usize..*to as usize]).collect();
     terms.sort_unstable();
     terms.dedup();

@@ -346,7 +346,7 @@ impl Db {
         self.read(sql, clauses.params).await?.iter().map(stand).collect()
     }
 
-    async fn names_cached(
+    pub(crate) async fn names_cached(
         &self,
         alert: &Alert,
         known: &mut HashMap<(String, String, Severity), [String; 2]>,

@@ -23,6 +23,8 @@ const BY_ID: &str = select_keys!("WHERE id = ?1");
 const BY_HASH: &str = select_keys!("WHERE secret_hash = ?1");
 const LIST: &str = select_keys!("ORDER BY id LIMIT ?1 OFFSET ?2");
 const COUNT: &str = "SELECT COUNT(*) FROM sensor_keys";
+const ANY_IN_USE: &str =
+    "SELECT id FROM sensor_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1) LIMIT 1";
 const CREATE: &str = "INSERT INTO sensor_keys (id, name, prefix, secret_hash, created_at, expires_at, source_name, max_severity, networks, rate_count, rate_seconds)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 const REVOKE: &str = "UPDATE sensor_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
@@ -89,6 +91,11 @@ impl Db {
     pub async fn keys(&self, request: PageRequest) -> Result<Page<SensorKey>, StoreError> {
         let count = self.read_one(COUNT, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
         self.plain_page(LIST, Count::Exact(count), request, |row| Ok(record(row)?.key)).await
+    }
+
+    /// Whether any key works now.
+    pub async fn has_keys(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.read_one(ANY_IN_USE, vec![now.micros().into()]).await?.is_some())
     }
 
     /// Makes a key from the hash of its secret and the part of the secret that may be shown.

@@ -5,6 +5,7 @@
 //! statement and its rows.
 
 mod alert_list;
+mod alert_ranges;
 mod alerts;
 mod attempts;
 mod audit;
@@ -14,11 +15,14 @@ mod db;
 mod error;
 mod event_list;
 mod events;
+mod facets;
 mod factors;
 #[doc(hidden)]
 pub mod faults;
 mod feed;
 mod groups;
+mod handover;
+mod histogram;
 mod ids;
 mod index;
 mod indexed;
@@ -31,8 +35,10 @@ mod sessions;
 mod stats;
 mod triage;
 mod users;
+mod views;
+mod walk;
 
-pub use alerts::NewAlert;
+pub use alerts::{ByHand, NewAlert, raise_by_hand};
 pub use attempts::Patience;
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditProof, AuditRow};
 pub use counters::AlertCounts;
@@ -41,8 +47,11 @@ pub use error::StoreError;
 #[doc(hidden)]
 pub use events::ingest_apart;
 pub use events::{Ingest, ingest};
+pub use facets::{Facet, Facets};
 pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
+pub use handover::{Deeds, Handover, Told};
+pub use histogram::{Counts, Histogram, Steps};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
 pub use jobs::{Doing, Job, JobResult, NewJob, Outcome, UNDO_SECONDS};
@@ -50,17 +59,18 @@ pub use keys::KeyRecord;
 pub use migrations::{LATEST, Pending};
 pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
-pub use sessions::{Rotation, Session, SessionKind};
+pub use sessions::{Rotation, Session, SessionFilter, SessionKind};
 pub use stats::{Bucket, Durations};
-pub use triage::Acted;
-pub use users::{Credentials, Factor, NewPassword, UserChange};
+pub use triage::{Acted, Deed};
+pub use users::{Credentials, Factor, NewPassword, UserChange, UserFilter};
 
 /// For the suites that prove both engines alike: what only they need to reach.
 #[doc(hidden)]
 pub mod testing {
     use crate::clauses::Start;
     use watchpost_model::filter::{AlertFilter, EventFilter};
-    use watchpost_model::page::Cursor;
+    use watchpost_model::page::{Cursor, Page, PageRequest};
+    use watchpost_model::{Alert, Event};
 
     fn start(cursor: Option<Cursor>) -> Start {
         Start { cursor, skip: 0, rows: 11 }
@@ -69,13 +79,49 @@ pub mod testing {
     /// The statement that a list of alerts becomes that needs no search index.
     pub fn alert_statement(db: &crate::Db, filter: &AlertFilter, cursor: Option<Cursor>) -> String {
         let severities =
-            crate::alert_list::Severities::alike(filter).expect("suites ask for what there can be");
-        crate::alert_list::ranges_sql(db, filter, &severities, start(cursor)).0
+            crate::alert_ranges::Severities::alike(filter).expect("suites ask for what there can be");
+        crate::alert_ranges::ranges_sql(db, filter, &severities, start(cursor)).0
     }
 
     /// The statement that a list of events becomes that needs no search index.
     pub fn event_statement(db: &crate::Db, filter: &EventFilter, cursor: Option<Cursor>) -> String {
-        crate::event_list::ranges_sql(db, filter, start(cursor)).0
+        crate::event_list::ranges_sql(db, filter, crate::events::EVENT_COLUMNS, start(cursor)).0
+    }
+
+    /// A page of events for which so many are looked at when some are left out.
+    pub async fn events_among(
+        db: &crate::Db,
+        filter: &EventFilter,
+        request: PageRequest,
+        looked_at: i64,
+    ) -> Result<Page<Event>, crate::StoreError> {
+        db.events_among(filter, request, looked_at).await
+    }
+
+    /// A page of alerts for which so many are looked at when some are left out.
+    pub async fn alerts_among(
+        db: &crate::Db,
+        filter: &AlertFilter,
+        request: PageRequest,
+        looked_at: i64,
+    ) -> Result<Page<Alert>, crate::StoreError> {
+        db.alerts_among(filter, request, looked_at).await
+    }
+
+    /// A histogram for which so many events are counted in the index, or so many are looked at.
+    pub async fn event_histogram_up_to(
+        db: &crate::Db,
+        filter: &EventFilter,
+        steps: &crate::Steps,
+        now: watchpost_model::Timestamp,
+        bounds: (i64, i64),
+    ) -> Result<crate::Histogram, crate::StoreError> {
+        db.event_histogram_up_to(filter, steps, now, bounds).await
+    }
+
+    /// The statements that a handover reads large tables with.
+    pub fn handover_statements() -> [&'static str; 7] {
+        crate::handover::STATEMENTS
     }
 
     /// Brings a database only as far as an older Watchpost did.

@@ -59,7 +59,7 @@ pub(crate) const OTHERS: &str = "";
 /// times are drawn by the hour.
 pub const MINUTES_OF_NAMES_KEPT: i64 = 3 * 86_400;
 /// And those of severities and alerts.
-const MINUTES_KEPT: i64 = 35 * 86_400;
+pub(crate) const MINUTES_KEPT: i64 = 35 * 86_400;
 
 static ROLLUPS: Table = Table {
     name: "rollups",
@@ -76,8 +76,7 @@ static ROLLUPS: Table = Table {
 
 const FORGET_MINUTES: &str = "DELETE FROM rollups WHERE grain = 60 AND series = ?1 AND bucket < ?2";
 
-const HAS_COUNT: &str =
-    "SELECT n FROM rollups WHERE series = ?1 AND grain = 0 AND bucket = 0 AND value = ?2 LIMIT 1";
+const HAS_COUNT: &str = "SELECT n FROM rollups WHERE series = ?1 AND grain = 0 AND bucket = 0 AND value IN (?2, ?3, ?4, ?5) LIMIT 1";
 
 const TOTALS: &str =
     "SELECT value, CAST(SUM(n) AS BIGINT) FROM rollups WHERE series = ?1 AND grain = 0 GROUP BY value";
@@ -242,13 +241,16 @@ impl Db {
         Ok(Some(sum))
     }
 
-    /// The names that an alert's source and type are counted under: as it was raised, so by what is there.
+    /// The names that an alert's source and type are counted under: as it was raised, so by what is there. It was raised
+    /// open, but not always with the severity of its event.
     pub(crate) async fn names_of(&self, alert: &Alert) -> Result<[String; 2], StoreError> {
         let mut names =
             [alert.event.source_name.to_ascii_lowercase(), alert.event.event_type.to_ascii_lowercase()];
         for (series, name) in [Series::AlertSource, Series::AlertType].into_iter().zip(&mut names) {
-            let value = format!("{}.{name}", alert_value(Status::Open, alert.event.severity));
-            if self.read_one(HAS_COUNT, vec![(series as i64).into(), value.into()]).await?.is_none() {
+            let mut params: Vec<Value> = vec![(series as i64).into()];
+            params
+                .extend(Severity::ALL.map(|one| format!("{}.{name}", alert_value(Status::Open, one)).into()));
+            if self.read_one(HAS_COUNT, params).await?.is_none() {
                 name.clear();
             }
         }

@@ -1,9 +1,11 @@
 //! Log-ins that go on: in the console by a cookie, elsewhere by tokens. Of secrets only hashes are kept.
 
 use crate::audit::AuditEntry;
+use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
 use crate::{Db, StoreError};
 use std::sync::Arc;
+use watchpost_model::page::{Page, PageRequest};
 use watchpost_model::{Timestamp, UserId};
 
 macro_rules! select_sessions {
@@ -21,6 +23,8 @@ const BY_ID: &str = select_sessions!("WHERE id = ?1 AND expires_at > ?2");
 const BY_SECRET: &str = select_sessions!("WHERE secret_hash = ?1 AND expires_at > ?2 AND last_seen_at > ?3");
 const OF_USER: &str =
     select_sessions!("WHERE user_id = ?1 AND expires_at > ?2 ORDER BY last_seen_at DESC, id LIMIT 200");
+const OF_ALL: &str = "SELECT s.id, s.kind, s.user_id, s.token_epoch, s.created_at, s.last_seen_at, s.expires_at, s.address, s.agent, u.username
+     FROM sessions s JOIN users u ON u.id = s.user_id";
 const SWAP: &str = "UPDATE sessions SET secret_hash = ?3, expires_at = ?4, last_seen_at = ?5
      WHERE id = ?1 AND secret_hash = ?2 AND expires_at > ?5";
 const IS_NEXT: &str = "SELECT id FROM sessions WHERE id = ?1 AND secret_hash = ?2 AND expires_at > ?3";
@@ -50,6 +54,11 @@ impl SessionKind {
 
     fn from_code(code: i64) -> Option<Self> {
         [Self::Console, Self::Tokens].into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Reads a name in any letter case.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Console, Self::Tokens].into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
     /// Its name in the API and in the audit log.
@@ -82,6 +91,15 @@ pub struct Session {
     pub address: String,
     /// What the client said it is.
     pub agent: String,
+}
+
+/// Which of everybody's sessions are wanted; what is `None` wants all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionFilter {
+    /// Only this user's.
+    pub user: Option<UserId>,
+    /// Only these.
+    pub kind: Option<SessionKind>,
 }
 
 /// What became of an attempt to swap a refresh token.
@@ -159,6 +177,29 @@ impl Db {
     pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let rows = self.read(OF_USER, vec![user.get().into(), now.micros().into()]).await?;
         rows.iter().map(session).collect()
+    }
+
+    /// A page of everybody's sessions that still open something, each with its user's name, what was used last first.
+    /// Those of the console end when they are left alone since `idle_since`.
+    pub async fn sessions(
+        &self,
+        filter: SessionFilter,
+        now: Timestamp,
+        idle_since: Timestamp,
+        request: PageRequest,
+    ) -> Result<Page<(Session, String)>, StoreError> {
+        let mut clauses = Clauses::new(self.engine());
+        clauses.with("s.expires_at > {}", now.micros());
+        clauses.with("(s.kind <> 1 OR s.last_seen_at > {})", idle_since.micros());
+        clauses.push("s.token_epoch = u.token_epoch AND u.active = 1".into());
+        clauses.one_of("s.user_id", filter.user.iter().map(|user| user.get()));
+        clauses.one_of("s.kind", filter.kind.iter().map(|kind| kind.code()));
+        let count = self.bounded_count("sessions s JOIN users u ON u.id = s.user_id", &clauses).await?;
+        let matching = clauses.sql();
+        let (rows, skipped) = (clauses.param(i64::from(request.size) + 1), clauses.param(request.offset()));
+        let sql =
+            format!("{OF_ALL}{matching} ORDER BY s.last_seen_at DESC, s.id LIMIT ?{rows} OFFSET ?{skipped}");
+        self.page_of(sql, clauses.params, count, request, |row| Ok((session(row)?, row.text(9)?))).await
     }
 
     /// Whether a session goes on and this is the secret that is to be used next.

@@ -43,6 +43,19 @@ pub struct Acted {
     pub step: Step,
 }
 
+/// Something that somebody did with an alert at some time.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// The alert.
+    pub alert: AlertId,
+    /// What was done.
+    pub action: Action,
+    /// Why, or the text of a note.
+    pub why: String,
+    /// Who did it, and when.
+    pub by: AuditEntry,
+}
+
 impl Acted {
     /// Whether anything changed.
     pub fn changed(&self) -> bool {
@@ -88,6 +101,34 @@ impl Db {
         Err(StoreError::Conflict)
     }
 
+    /// Does several things in their order and in one transaction, each as [`Db::act`] does it. What can't be done as
+    /// the alert stands then, or is so already, is left out; how many were done.
+    pub async fn act_together(&self, deeds: &[Deed]) -> Result<usize, StoreError> {
+        let ids: BTreeSet<i64> = deeds.iter().map(|deed| deed.alert.get()).collect();
+        let mut alerts = self.alerts_by_id(&Vec::from_iter(ids)).await?;
+        let (mut batch, mut tally) = (Batch::new(), Tally::default());
+        let (mut done, mut names) = (Vec::new(), HashMap::new());
+        for Deed { alert, action, why, by } in deeds {
+            let before = alerts.get(&alert.get()).cloned().ok_or(StoreError::NotFound)?;
+            let Ok(step) = action.apply(&before, &by.actor.to_string(), by.at) else { continue };
+            let acted = Acted { before, step };
+            if !acted.changed() {
+                continue;
+            }
+            let names = self.names_cached(&acted.before, &mut names).await?;
+            acted.write(&mut batch, &mut tally, &names, why, by);
+            alerts.insert(alert.get(), acted.step.alert.clone());
+            done.push((acted, by));
+        }
+        let Some((_, last)) = done.last() else { return Ok(0) };
+        tally.write(&mut batch, PEOPLE);
+        let versions = done.iter().map(|(acted, _)| (acted.before.id, acted.step.alert.version));
+        feed::changed(&mut batch, last.at, versions);
+        done.iter().for_each(|(acted, by)| acted.audit(&mut batch, by));
+        self.write(Arc::new(batch)).await?;
+        Ok(done.len())
+    }
+
     /// What changes made some versions of some alerts.
     pub async fn history_of(
         &self,
@@ -103,7 +144,7 @@ impl Db {
                 clauses.sql()
             );
             for row in self.read(sql, clauses.params).await? {
-                found.insert((AlertId::new(row.int(10)?), row.int(0)?), entry(&row)?);
+                found.insert((AlertId::new(row.int(10)?), row.int(0)?), history_entry(&row)?);
             }
         }
         let wanted: HashSet<&(AlertId, i64)> = changes.iter().collect();
@@ -113,11 +154,13 @@ impl Db {
 
     /// What happened to an alert since it was raised, oldest first.
     pub async fn alert_history(&self, id: AlertId) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.read(HISTORY, vec![id.get().into()]).await?.iter().map(entry).collect()
+        self.read(HISTORY, vec![id.get().into()]).await?.iter().map(history_entry).collect()
     }
 }
 
-fn entry(row: &Row) -> Result<HistoryEntry, StoreError> {
+/// What a row of the history says that begins with `version, at, actor, from_status, to_status, action, from_value,
+/// to_value, verdict, why`.
+pub(crate) fn history_entry(row: &Row) -> Result<HistoryEntry, StoreError> {
     let action = row.opt_text(5)?;
     let (from, to) = match &action {
         Some(_) => (row.opt_text(6)?.unwrap_or_default(), row.opt_text(7)?.unwrap_or_default()),
@@ -127,13 +170,14 @@ fn entry(row: &Row) -> Result<HistoryEntry, StoreError> {
             (status(3)?, status(4)?)
         }
     };
+    let action = action.unwrap_or_else(|| "status".into());
     let verdict = row.opt_int(8)?.and_then(Verdict::from_code);
     Ok(HistoryEntry {
         version: row.int(0)?,
         at: Timestamp::from_micros(row.int(1)?),
         actor: row.text(2)?,
-        action: action.unwrap_or_else(|| "status".into()),
-        from: Some(from),
+        from: Some(from).filter(|_| action != "raised"),
+        action,
         to,
         verdict,
         why: row.opt_text(9)?.unwrap_or_default(),

@@ -1,18 +1,20 @@
 //! The people who log in.
 
 use crate::audit::AuditEntry;
+use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
 use crate::ids::IdKind;
 use crate::sessions::END_SESSIONS_OF;
 use crate::{Db, StoreError};
 use std::sync::Arc;
-use watchpost_model::page::{Count, Page, PageRequest};
+use watchpost_model::page::{Page, PageRequest};
+use watchpost_model::user::{Theme, TimeZone};
 use watchpost_model::{Role, Timestamp, User, UserId};
 
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
-            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, factor_pending, recovery_codes, external_id FROM users ",
+            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, factor_pending, recovery_codes, external_id, theme, time_zone FROM users ",
             $rest
         )
     };
@@ -21,8 +23,8 @@ macro_rules! select_users {
 const BY_ID: &str = select_users!("WHERE id = ?1");
 const BY_NAME: &str = select_users!("WHERE username_key = ?1");
 const BY_EXTERNAL: &str = select_users!("WHERE external_id = ?1");
-const LIST: &str = select_users!("ORDER BY id LIMIT ?1 OFFSET ?2");
-const COUNT: &str = "SELECT COUNT(*) FROM users";
+const ALL: &str = select_users!("");
+const EMAIL: &str = "SELECT email FROM users WHERE username_key = ?1";
 const ANY: &str = "SELECT id FROM users LIMIT 1";
 
 const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version, external_id)
@@ -33,6 +35,21 @@ const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email =
          password_hash = ?7, token_epoch = ?8, updated_at = ?9, password_until = ?12, version = version + 1
      WHERE id = ?1 AND version = ?10
        AND (?11 = 1 OR EXISTS (SELECT 1 FROM users o WHERE o.role = 'ADMIN' AND o.active = 1 AND o.id <> ?1))";
+
+/// Not a change that others who change the user have to know of: the version stays.
+const PREFER: &str =
+    "UPDATE users SET theme = COALESCE(?2, theme), time_zone = COALESCE(?3, time_zone) WHERE id = ?1";
+
+/// Which users are wanted; what is empty wants all.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only those with this in their name or address, in any letter case.
+    pub search: Option<String>,
+    /// Only those with this role.
+    pub role: Option<Role>,
+    /// Only those who may log in, or only those who may not.
+    pub active: Option<bool>,
+}
 
 /// A user with what is needed to let them in.
 #[derive(Clone)]
@@ -91,6 +108,19 @@ fn name_key(username: &str) -> String {
     username.to_lowercase()
 }
 
+/// A pattern for texts that hold this one, in small letters.
+fn anywhere(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in part.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
 fn credentials(row: &Row) -> Result<Credentials, StoreError> {
     let recovery = row.opt_text(13)?.unwrap_or_default();
     let factor = Factor {
@@ -114,6 +144,8 @@ fn credentials(row: &Row) -> Result<Credentials, StoreError> {
             second_factor: factor.secret.is_some(),
             must_change_password: password_until.is_some(),
             single_sign_on: external_id.is_some(),
+            theme: row.opt_text(15)?.and_then(|name| Theme::parse(&name)).unwrap_or_default(),
+            time_zone: row.opt_text(16)?.and_then(|name| TimeZone::parse(&name)).unwrap_or_default(),
         },
         password_hash: row.text(8)?,
         token_epoch: row.int(9)?,
@@ -145,10 +177,30 @@ impl Db {
         Ok(self.read_one(ANY, vec![]).await?.is_some())
     }
 
+    /// The address of a user, if there is one of that name. Databases of any older Watchpost answer, too.
+    pub async fn email_of(&self, username: &str) -> Result<Option<String>, StoreError> {
+        let row = self.read_one(EMAIL, vec![name_key(username).into()]).await?;
+        row.map(|row| row.text(0)).transpose()
+    }
+
     /// A page of users, in the order they were made.
-    pub async fn users(&self, request: PageRequest) -> Result<Page<User>, StoreError> {
-        let count = self.read_one(COUNT, vec![]).await?.ok_or(StoreError::NotFound)?.int(0)?;
-        self.plain_page(LIST, Count::Exact(count), request, |row| Ok(credentials(row)?.user)).await
+    pub async fn users(&self, filter: &UserFilter, request: PageRequest) -> Result<Page<User>, StoreError> {
+        let mut clauses = Clauses::new(self.engine());
+        if let Some(part) = &filter.search {
+            let found = "(username_key LIKE {} ESCAPE '!' OR LOWER(email) LIKE {} ESCAPE '!')";
+            clauses.with(found, anywhere(part));
+        }
+        if let Some(role) = filter.role {
+            clauses.with("role = {}", role.as_str());
+        }
+        if let Some(active) = filter.active {
+            clauses.with("active = {}", active);
+        }
+        let count = self.bounded_count("users", &clauses).await?;
+        let matching = clauses.sql();
+        let (rows, skipped) = (clauses.param(i64::from(request.size) + 1), clauses.param(request.offset()));
+        let sql = format!("{ALL}{matching} ORDER BY id LIMIT ?{rows} OFFSET ?{skipped}");
+        self.page_of(sql, clauses.params, count, request, |row| Ok(credentials(row)?.user)).await
     }
 
     /// Makes a user. [`StoreError::Taken`] when the name is, in any letter case.
@@ -203,6 +255,8 @@ impl Db {
             second_factor: false,
             must_change_password: false,
             single_sign_on: external_id.is_some(),
+            theme: Theme::default(),
+            time_zone: TimeZone::default(),
         })
     }
 
@@ -231,6 +285,25 @@ impl Db {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets how pages look for a user; what is `None` stays.
+    pub async fn prefer(
+        &self,
+        id: UserId,
+        theme: Option<Theme>,
+        time_zone: Option<TimeZone>,
+        by: &AuditEntry,
+    ) -> Result<(), StoreError> {
+        let (theme, time_zone) = (theme.map(Theme::as_str), time_zone.map(TimeZone::as_str));
+        let said =
+            [theme.map(|theme| format!("theme {theme}")), time_zone.map(|zone| format!("times {zone}"))];
+        let said: Vec<String> = said.into_iter().flatten().collect();
+        let mut batch = Batch::new();
+        batch.access_changed();
+        batch.one(PREFER, vec![id.get().into(), theme.into(), time_zone.into()]);
+        batch.audit(by, "user.prefer", format!("user:{id}"), said.join(", "));
+        self.write(Arc::new(batch)).await
     }
 }
 

@@ -49,4 +49,7 @@ impl Field {
 pub(crate) const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 pub(crate) const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
 pub(crate) const VERDICTS: &[&str] = &["TRUE_POSITIVE", "BENIGN", "FALSE_POSITIVE", "DUPLICATE", "EXPECTED"];
+pub(crate) const SESSION_KINDS: &[&str] = &["console", "tokens"];
 pub(crate) const ROLES: &[&str] = &["ADMIN", "RESPONDER", "ANALYST"];
+pub(crate) const THEMES: &[&str] = &["system", "light", "dark"];
+pub(crate) const TIME_ZONES: &[&str] = &["browser", "UTC"];

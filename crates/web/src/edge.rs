@@ -65,10 +65,8 @@ impl Service<Request<Body>> for Edge {
         let id = request_id(&request);
         let state = self.state.clone();
         let refused = check(&request, &state);
-        let refuse = match routes::wants_page(request.headers(), request.uri()) {
-            true => console::refusal,
-            false => ApiError::into_response,
-        };
+        let page = routes::wants_page(request.headers(), request.uri());
+        let refuse = if page { console::refusal } else { ApiError::into_response };
         trim_slash(&mut request);
         note_peer(&mut request, &state.settings.trusted_proxies);
         let span = tracing::info_span!(
@@ -77,15 +75,21 @@ impl Service<Request<Body>> for Edge {
             method = %request.method(),
             path = request.uri().path()
         );
+        let (parts, body) = request.into_parts();
+        let asked = page.then(|| parts.clone());
         let inner = match refused {
             Some(_) => None,
-            None => Some(self.router.call(request)),
+            None => Some(self.router.call(Request::from_parts(parts, body))),
         };
         let answered = async move {
             let response = match (refused, inner) {
                 (Some(error), _) => refuse(error),
                 (None, Some(inner)) => caught(inner).await.unwrap_or_else(|| refuse(ApiError::Internal)),
                 (None, None) => refuse(ApiError::Internal),
+            };
+            let response = match asked {
+                Some(parts) => console::framed(&state, &parts, response).await,
+                None => response,
             };
             let took = started.elapsed();
             log(&response, took);

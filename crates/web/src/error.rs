@@ -308,6 +308,9 @@ impl From<StoreError> for ApiError {
             StoreError::Taken(constraint) if constraint == "users_username_key" => {
                 Self::Invalid(Invalid::field("username", "A user with that username already exists."))
             }
+            StoreError::Taken(constraint) if constraint == "views_user_id" => {
+                Self::Invalid(Invalid::field("name", "There is a view with that name already."))
+            }
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "a request could not be done");
                 Self::Unavailable("The database is not available right now.", LATER)

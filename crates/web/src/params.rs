@@ -10,6 +10,7 @@ pub(crate) struct Param {
 }
 
 use crate::body::VERDICTS;
+pub(crate) use crate::body::{ROLES, SESSION_KINDS};
 
 pub(crate) const SEVERITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 pub(crate) const STATUSES: &[&str] = &["OPEN", "ACKNOWLEDGED", "RESOLVED"];
@@ -64,6 +65,20 @@ pub(crate) const SRC_IP: Param =
     any("src_ip", "Only events that came from this address; give it again for several.");
 pub(crate) const DST_IP: Param =
     any("dst_ip", "Only events aimed at this address; give it again for several.");
+pub(crate) const NOT_SEVERITY: Param = Param {
+    name: "not_severity",
+    about: "Not this severity, nor these, separated by commas.",
+    choices: SEVERITIES,
+};
+pub(crate) const NOT_TYPE: Param =
+    any("not_event_type", "No events of this type, in any letter case; give it again for several.");
+pub(crate) const NOT_SOURCE: Param =
+    any("not_source_name", "No events from this source, in any letter case; give it again for several.");
+pub(crate) const NOT_HOST: Param =
+    any("not_host", "No events on this machine; those that name none stay. Give it again for several.");
+pub(crate) const NOT_USER: Param = any("not_user", "No events about this account, as before.");
+pub(crate) const NOT_SRC_IP: Param = any("not_src_ip", "No events that came from this address, as before.");
+pub(crate) const NOT_DST_IP: Param = any("not_dst_ip", "No events aimed at this address, as before.");
 pub(crate) const ID: Param = any("id", "Only these, by their numbers, separated by commas.");
 pub(crate) const SINCE: Param = any(
     "since",
@@ -87,11 +102,34 @@ pub(crate) const LAST_EVENT_ID: Param = any(
 );
 
 /// What the stream takes.
-pub(crate) const STREAM: &[Param] =
-    &[TOPICS, SEVERITY, TYPE, SOURCE, HOST, USER, SRC_IP, DST_IP, SEARCH, LAST_EVENT_ID];
+pub(crate) const STREAM: &[Param] = &both::<17>(&ABOUT, &[TOPICS, SEARCH, LAST_EVENT_ID]);
 
 /// What lists without filters take.
 pub(crate) const PAGES: &[Param] = &[PAGE, PAGE_SIZE, FORMAT];
+
+/// Which part of a list is shown, and how: nothing about what is in it.
+pub(crate) const PLACES: &[Param] = &[PAGE, PAGE_SIZE, CURSOR, FORMAT];
+
+const ROLE: Param = Param { name: "role", about: "Only those with this role.", choices: ROLES };
+const IS_ACTIVE: Param = Param {
+    name: "is_active",
+    about: "Only those who may log in, or only those who may not.",
+    choices: &["true", "false"],
+};
+const NAMED: Param = any("search", "Only those with this in their name or address, in any letter case.");
+
+/// What the list of users takes.
+pub(crate) const USERS: &[Param] = &[NAMED, ROLE, IS_ACTIVE, PAGE, PAGE_SIZE, FORMAT];
+
+const WHOSE: Param = any("user", "Only this user's, by name.");
+const KIND: Param = Param {
+    name: "kind",
+    about: "Only those in browsers, or only those of programs.",
+    choices: SESSION_KINDS,
+};
+
+/// What the list of everybody's sessions takes.
+pub(crate) const SESSIONS: &[Param] = &[WHOSE, KIND, PAGE, PAGE_SIZE, FORMAT];
 
 const ACTOR: Param = any("actor", "Only what was done by this one; give it again for several.");
 const ACTION: Param = any(
@@ -107,16 +145,52 @@ const ADDRESS: Param = any("address", "Only what came from this address; give it
 pub(crate) const AUDIT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, PAGE, PAGE_SIZE, FORMAT];
 
 pub(crate) const EXPORT_FORMAT: Param =
-    Param { name: "format", about: "How it is written: `ndjson` unless told.", choices: &["csv", "ndjson"] };
+    Param { name: "format", about: "How it is written: `ndjson` unless told.", choices: &["ndjson", "csv"] };
 
 /// What an export of the audit log takes.
 pub(crate) const AUDIT_EXPORT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, EXPORT_FORMAT];
 
-/// What lists of events take.
-pub(crate) const EVENTS: &[Param] = &[
-    SEVERITY, TYPE, SOURCE, HOST, USER, SRC_IP, DST_IP, ID, SINCE, UNTIL, SEARCH, PAGE, PAGE_SIZE, CURSOR,
-    FORMAT,
+/// Two lists of parameters as one.
+const fn both<const N: usize>(one: &[Param], other: &[Param]) -> [Param; N] {
+    let (mut all, mut n) = ([one[0]; N], 0);
+    while n < N {
+        all[n] = if n < one.len() { one[n] } else { other[n - one.len()] };
+        n += 1;
+    }
+    all
+}
+
+/// What events are about, and what not.
+const ABOUT: [Param; 14] = [
+    SEVERITY,
+    TYPE,
+    SOURCE,
+    HOST,
+    USER,
+    SRC_IP,
+    DST_IP,
+    NOT_SEVERITY,
+    NOT_TYPE,
+    NOT_SOURCE,
+    NOT_HOST,
+    NOT_USER,
+    NOT_SRC_IP,
+    NOT_DST_IP,
 ];
+const WHICH: [Param; 4] = [ID, SINCE, UNTIL, SEARCH];
+/// What narrows events down, whatever is made of them.
+pub(crate) const EVENT_FILTERS: &[Param] = &both::<18>(&ABOUT, &WHICH);
+/// What lists of events take.
+pub(crate) const EVENTS: &[Param] = &both::<22>(EVENT_FILTERS, PLACES);
+/// What an export of events takes.
+pub(crate) const EVENT_EXPORT: &[Param] = &both::<19>(EVENT_FILTERS, &[EXPORT_FORMAT]);
+pub(crate) const STEP: Param = Param {
+    name: "interval",
+    about: "How long each bucket is; chosen by the time asked for when left out.",
+    choices: &["1m", "5m", "10m", "30m", "1h", "3h", "6h", "12h", "1d", "7d"],
+};
+/// What a histogram of events takes.
+pub(crate) const EVENT_HISTOGRAM: &[Param] = &both::<19>(EVENT_FILTERS, &[STEP]);
 
 pub(crate) const GROUP_ORDERING: Param = Param {
     name: "ordering",
@@ -130,28 +204,6 @@ const LAST_SEEN_SINCE: Param =
 pub(crate) const GROUPS: &[Param] =
     &[STATUS, SEVERITY, SOURCE, TYPE, LAST_SEEN_SINCE, GROUP_ORDERING, PAGE, PAGE_SIZE, FORMAT];
 
+const OF_ALERTS: [Param; 7] = [EVENT_SEVERITY, STATUS, ASSIGNEE, TAG, VERDICT, SNOOZED, ORDERING];
 /// What lists of alerts take.
-pub(crate) const ALERTS: &[Param] = &[
-    SEVERITY,
-    EVENT_SEVERITY,
-    STATUS,
-    TYPE,
-    SOURCE,
-    HOST,
-    USER,
-    SRC_IP,
-    DST_IP,
-    ID,
-    SINCE,
-    UNTIL,
-    SEARCH,
-    ASSIGNEE,
-    TAG,
-    VERDICT,
-    SNOOZED,
-    ORDERING,
-    PAGE,
-    PAGE_SIZE,
-    CURSOR,
-    FORMAT,
-];
+pub(crate) const ALERTS: &[Param] = &both::<29>(&both::<25>(EVENT_FILTERS, &OF_ALERTS), PLACES);

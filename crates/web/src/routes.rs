@@ -94,16 +94,23 @@ fn method_filter(method: &Method) -> MethodFilter {
 pub(crate) fn all() -> Routes {
     let mut routes = Routes::new();
     api::auth::routes(&mut routes);
+    api::preferences::routes(&mut routes);
     api::events::routes(&mut routes);
+    api::explore::routes(&mut routes);
+    api::raise::routes(&mut routes);
     api::alerts::routes(&mut routes);
     api::triage::routes(&mut routes);
     api::groups::routes(&mut routes);
     api::jobs::routes(&mut routes);
+    api::views::routes(&mut routes);
+    api::handover::routes(&mut routes);
     api::stats::routes(&mut routes);
     api::stream::routes(&mut routes);
     api::users::routes(&mut routes);
+    api::sessions::routes(&mut routes);
     api::keys::routes(&mut routes);
     api::audit::routes(&mut routes);
+    api::settings::routes(&mut routes);
     api::health::routes(&mut routes);
     compat::routes(&mut routes);
     docs::routes(&mut routes);

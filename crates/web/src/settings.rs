@@ -48,6 +48,29 @@ pub struct Settings {
     pub tls: bool,
     /// Where people may log in instead.
     pub single_sign_on: Option<SingleSignOn>,
+    /// All of it as the operator wrote it, for Admins to look at.
+    pub in_force: Vec<SettingInForce>,
+}
+
+/// One setting as it is in force. What is secret isn't in it.
+#[derive(Clone, Debug)]
+pub struct SettingInForce {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// Its flag on the command line, where it has one.
+    pub flag: Option<&'static str>,
+    /// What it is when nobody says anything.
+    pub default: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+    /// Whether its value is a secret.
+    pub secret: bool,
+    /// Whether it has a value at all.
+    pub set: bool,
+    /// Its value; nothing for a secret.
+    pub value: Option<String>,
+    /// Where the value came from.
+    pub from: &'static str,
 }
 
 /// A provider of OpenID Connect.

@@ -41,6 +41,8 @@ pub struct Inner {
     pub(crate) provider: Option<Provider>,
     pub(crate) throttle: Throttle,
     pub(crate) metrics: WebMetrics,
+    /// Held by whoever has the audit log looked at.
+    pub(crate) proving: tokio::sync::Mutex<()>,
     /// The OpenAPI document, ready to send.
     pub(crate) schema: Bytes,
 }
@@ -74,6 +76,7 @@ impl AppState {
             provider: settings.single_sign_on.as_ref().map(Provider::new),
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
+            proving: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(settings.max_streams)),
             schema,
             db,

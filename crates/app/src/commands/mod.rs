@@ -1,6 +1,7 @@
 //! The command line: what there is to say, and who does it.
 
 mod audit;
+mod demo;
 mod doctor;
 mod keys;
 mod migrate;
@@ -26,10 +27,12 @@ fn command() -> Command {
             "Examples:\n  watchpost                                   start on SQLite, at http://127.0.0.1:8000\n  \
              watchpost --database-url postgres://u@h/db  start on PostgreSQL\n  \
              watchpost user create --username jane --role responder\n  watchpost key create edge-firewall-1\n  \
+             watchpost demo                              look around first, in a made-up week\n  \
              watchpost doctor                            check the installation\n\n\
              Settings come from flags, then the environment, then .env and watchpost.toml in the working directory.",
         )
         .subcommand(Command::new("serve").about("Run the server (what happens without a command)"))
+        .subcommand(demo::command())
         .subcommand(migrate::command())
         .subcommand(users::command())
         .subcommand(users::create_superuser())
@@ -74,14 +77,19 @@ pub(crate) fn run(printer: &Printer) -> Outcome<ExitStatus> {
     }
     settings.warnings.iter().for_each(|warning| printer.warn(warning));
     let config = Config::from(&settings)?;
-    let serving = matches!(matches.subcommand(), None | Some(("serve", _)));
+    let serving = match matches.subcommand() {
+        None | Some(("serve", _)) => true,
+        Some(("demo", asked)) => demo::serves(asked),
+        Some(_) => false,
+    };
     // Commands speak for themselves; of what happens below them only warnings matter.
     let _log = logging::start(if serving { &config.log } else { "warn" }, config.log_format);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::failed)?;
     runtime.block_on(async {
         match matches.subcommand() {
-            None | Some(("serve", _)) => serve::serve(&config, printer).await.map(|()| ExitStatus::Ok),
+            None | Some(("serve", _)) => serve::serve(&config, printer, None).await.map(|()| ExitStatus::Ok),
+            Some(("demo", asked)) => demo::run(config, asked, printer).await,
             Some(("migrate", asked)) => migrate::run(&config, asked, printer).await,
             Some(("user", asked)) => users::run(&config, asked, printer).await,
             Some(("createsuperuser", asked)) => users::create(&config, asked, printer).await,
@@ -100,6 +108,9 @@ fn gather(matches: &ArgMatches) -> Outcome<Settings> {
         if let Some(value) = matches.get_one::<String>(setting.name) {
             flags.insert(setting.name, value.clone());
         }
+    }
+    if let Some(("demo", asked)) = matches.subcommand() {
+        demo::choose_folder(asked, &mut flags)?;
     }
     // A variable that isn't text can't be a setting of ours.
     let texts = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

@@ -11,7 +11,7 @@ use watchpost_model::text::Given;
 use watchpost_model::user::NewUser;
 use watchpost_model::{Actor, Invalid, Role, User, UserId};
 use watchpost_pipeline::now;
-use watchpost_store::{AuditEntry, Db, NewPassword, StoreError, UserChange};
+use watchpost_store::{AuditEntry, Db, NewPassword, StoreError, UserChange, UserFilter};
 use watchpost_web::{ONE_TIME_SECONDS, generate_password, hash_password};
 
 fn new_user_args(command: Command) -> Command {
@@ -192,7 +192,8 @@ async fn list(config: &Config, printer: &Printer) -> Outcome<ExitStatus> {
         let state = if user.active { "active" } else { "disabled" };
         vec![user.id.to_string(), user.username, user.role.title().into(), state.into(), last]
     };
-    let users = all_rows(|page| db.users(page)).await?;
+    let everybody = UserFilter::default();
+    let users = all_rows(|page| db.users(&everybody, page)).await?;
     let rows: Vec<_> = users.into_iter().map(row).collect();
     if rows.is_empty() {
         printer.say("There are no users yet. The first start of the server makes an Admin.");

@@ -75,6 +75,22 @@ impl Browser {
         Self { driver, agent, session: format!("{base}/session/{id}"), _profile: profile }
     }
 
+    /// What a script gives, or what its promise becomes. The policy of the page doesn't hold it back.
+    #[track_caller]
+    pub(crate) fn execute(&self, script: &str) -> Value {
+        let given = self.post("execute/sync", &json!({"script": script, "args": []}));
+        assert!(given["error"].is_null(), "{given}");
+        given
+    }
+
+    /// What Chromium says to a command of its own protocol.
+    #[track_caller]
+    pub(crate) fn command(&self, name: &str, parameters: &Value) -> Value {
+        let given = self.post("goog/cdp/execute", &json!({"cmd": name, "params": parameters}));
+        assert!(given["error"].is_null(), "{name}: {given}");
+        given
+    }
+
     fn post(&self, path: &str, body: &Value) -> Value {
         let mut answer = self.agent.post(format!("{}/{path}", self.session)).send_json(body).unwrap();
         answer.body_mut().read_json::<Value>().unwrap()["value"].clone()
@@ -150,6 +166,74 @@ impl Browser {
         self.with(selector, |id| self.post(&format!("element/{id}/value"), &json!({"text": text})));
     }
 
+    /// Presses keys one after the other, wherever the page is focused.
+    pub(crate) fn press(&self, keys: &[&str]) {
+        let actions: Vec<Value> = keys
+            .iter()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": key})))
+            .collect();
+        let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        let done = self.post("actions", &actions);
+        assert!(done.is_null(), "{done}");
+    }
+
+    /// Draws with the mouse over an element, from one part of its width to another.
+    #[track_caller]
+    pub(crate) fn draw_over(&self, selector: &str, from: f64, to: f64) {
+        self.find(selector);
+        let place = format!(
+            "const box = document.querySelector({}).getBoundingClientRect(); \
+             return [box.left, box.width, box.top + box.height / 2];",
+            json!(selector)
+        );
+        let place = self.execute(&place);
+        let number = |n: usize| place[n].as_f64().unwrap();
+        let at = |part: f64| (number(0) + number(1) * part) as i64;
+        let move_to =
+            |part: f64| json!({"type": "pointerMove", "duration": 0, "x": at(part), "y": number(2) as i64});
+        let actions = json!([
+            move_to(from),
+            {"type": "pointerDown", "button": 0},
+            move_to((from + to) / 2.0),
+            move_to(to),
+            {"type": "pointerUp", "button": 0},
+        ]);
+        let mouse = json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
+        let done = self.post("actions", &json!({"actions": [mouse]}));
+        assert!(done.is_null(), "{done}");
+    }
+
+    /// How many elements a selector names now.
+    pub(crate) fn count(&self, selector: &str) -> usize {
+        let found = self.post("elements", &json!({"using": "css selector", "value": selector}));
+        found.as_array().map_or(0, Vec::len)
+    }
+
+    /// Waits until a selector names so many elements.
+    #[track_caller]
+    pub(crate) fn counts(&self, selector: &str, wanted: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count(selector) != wanted {
+            assert!(Instant::now() < deadline, "{} of {selector}, not {wanted}", self.count(selector));
+        }
+    }
+
+    /// The address of the page, without the server's.
+    pub(crate) fn path(&self, server: &Server) -> String {
+        let address = self.get("url");
+        address.as_str().unwrap_or_default().replacen(&server.address, "", 1)
+    }
+
+    /// Loads the page again.
+    pub(crate) fn reload(&self) {
+        self.post("refresh", &json!({}));
+    }
+
+    /// Goes back to the page before.
+    pub(crate) fn back(&self) {
+        self.post("back", &json!({}));
+    }
+
     /// What the page complained about: errors of scripts, and things that its policy didn't let it load.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.post("se/log", &json!({"type": "browser"}));
@@ -162,10 +246,15 @@ impl Browser {
     }
 
     pub(crate) fn log_in(&self, server: &Server) {
+        self.log_in_as(server, ADMIN);
+    }
+
+    pub(crate) fn log_in_as(&self, server: &Server, name: &str) {
         self.go(&format!("{}/", server.address));
-        self.fill("input[name=username]", ADMIN);
+        self.fill("input[name=username]", name);
         self.fill("input[name=password]", PASSWORD);
         self.click("main form button");
+        self.find(".who");
     }
 }
 
@@ -181,20 +270,22 @@ fn triage(scripts: bool) {
     let server = Server::start(Engine::Sqlite);
     let browser = Browser::start(scripts);
     browser.log_in(&server);
-    assert_eq!(browser.text("main .card h2"), "No alerts yet");
+    browser.reads("#first-run", "Three steps to the first event");
+    browser.go(&format!("{}/alerts", server.address));
+    browser.reads("main .card h2", "No alerts yet");
     let hostile = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
     server.admin().event("CRITICAL", hostile);
-    browser.go(&format!("{}/?status=OPEN", server.address));
+    browser.go(&format!("{}/alerts?status=OPEN", server.address));
     assert!(browser.text(".alert-row .what").contains(hostile), "shown as text");
     browser.click(".alert-row .what a");
     assert!(browser.text("main pre").contains(hostile));
     assert_eq!(browser.get("title"), "Alert 1 · Watchpost", "nothing of it ran");
-    browser.click("button[value=ACKNOWLEDGED]");
-    assert_eq!(browser.text(".badge.acknowledged"), "Acknowledged");
-    browser.click("button[value=RESOLVED]");
-    assert_eq!(browser.text(".badge.resolved"), "Resolved");
-    assert!(browser.text(".history li:last-child").contains("Acknowledged → Resolved by admin"));
-    browser.go(&format!("{}/admin/", server.address));
+    browser.click("form:has(input[value=ack]) button");
+    browser.reads(".badge.acknowledged", "Acknowledged");
+    browser.click("form:has(input[value=resolve]) button");
+    browser.reads(".badge.resolved", "Resolved");
+    assert!(browser.text(".history li:first-child").contains("Acknowledged → Resolved by admin"));
+    browser.go(&format!("{}/admin/keys", server.address));
     browser.fill("form[action='/admin/keys'] input[name=name]", "camera-7");
     browser.click("form[action='/admin/keys'] button");
     assert!(browser.text(".notice pre").starts_with("wp_"));

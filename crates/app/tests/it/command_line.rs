@@ -28,6 +28,7 @@ fn help_names_every_flag_and_command() {
         "--throttle",
         "--public-url",
         "serve",
+        "demo",
         "migrate",
         "user",
         "createsuperuser",

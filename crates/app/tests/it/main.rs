@@ -4,20 +4,30 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says where")]
 
 mod access;
+mod administration;
+mod api_corner;
+mod axe;
 mod bad_input;
 mod browser;
 mod bulk;
 mod command_line;
 mod console;
 mod contract;
+mod demo;
 mod documentation;
 mod durability;
+mod explorer;
+mod first_run;
+mod handover;
 mod jobs;
 mod ledger;
 mod listener;
 mod login;
 mod net;
 mod overload;
+mod pages;
+mod preferences;
+mod queue;
 mod security;
 mod server;
 mod settings;
@@ -26,6 +36,7 @@ mod stats;
 mod tail;
 mod throttle;
 mod triage;
+mod views;
 mod watching;
 
 /// Makes two tests of each function that takes a server: one on SQLite, one on PostgreSQL.

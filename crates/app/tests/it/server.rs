@@ -128,6 +128,8 @@ pub(crate) struct Server {
     pub(crate) log: Arc<Mutex<String>>,
     database: Option<Database>,
     extra: Vec<(String, String)>,
+    /// What is started; the plain server when empty.
+    arguments: Vec<String>,
 }
 
 /// The binary in a folder, with nothing of the surrounding environment.
@@ -143,16 +145,23 @@ impl Server {
     }
 
     pub(crate) fn with(engine: Engine, settings: &[(&str, &str)]) -> Self {
+        Self::running(engine, settings, &[])
+    }
+
+    /// A server that is started with these arguments.
+    pub(crate) fn running(engine: Engine, settings: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let database = (engine == Engine::Postgres).then(Database::create);
         let extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let (child, address, log) = launch(&folder, database.as_ref(), &extra);
-        Self { child: Mutex::new(child), address, folder, log, database, extra }
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let (child, address, log) = launch(&folder, database.as_ref(), &extra, &arguments);
+        Self { child: Mutex::new(child), address, folder, log, database, extra, arguments }
     }
 
     /// Starts the server again on its data, after it was killed.
     pub(crate) fn restart(&mut self) {
-        let (child, address, log) = launch(&self.folder, self.database.as_ref(), &self.extra);
+        let (child, address, log) =
+            launch(&self.folder, self.database.as_ref(), &self.extra, &self.arguments);
         (self.child, self.address, self.log) = (Mutex::new(child), address, log);
     }
 
@@ -204,8 +213,9 @@ impl Server {
         let secret = std::fs::read_to_string(self.folder.path().join("watchpost-data/secret.key")).unwrap();
         let mut extra = self.extra.clone();
         extra.push(("SECRET_KEY".into(), secret.trim().into()));
-        let (child, address, log) = launch(&folder, Some(&database), &extra);
-        Self { child: Mutex::new(child), address, folder, log, database: Some(database), extra }
+        let (child, address, log) = launch(&folder, Some(&database), &extra, &Vec::new());
+        let (child, database) = (Mutex::new(child), Some(database));
+        Self { child, address, folder, log, database, extra, arguments: Vec::new() }
     }
 
     /// What the server says to these bytes, to the end of the connection.
@@ -217,6 +227,11 @@ impl Server {
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).ok();
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Starts with these arguments from now on.
+    pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     }
 
     /// Starts without further settings from now on.
@@ -296,9 +311,11 @@ fn launch(
     folder: &TempDir,
     database: Option<&Database>,
     extra: &Vec<(String, String)>,
+    arguments: &Vec<String>,
 ) -> (Child, String, Arc<Mutex<String>>) {
     let mut command = watchpost(folder);
     command
+        .args(arguments)
         .env("WATCHPOST_LISTEN", "127.0.0.1:0")
         .env("WATCHPOST_ADMIN_PASSWORD", PASSWORD)
         .env("WATCHPOST_THROTTLE", "off")
@@ -404,8 +421,15 @@ impl Client<'_> {
         Answer { status: response.status().as_u16(), headers: response.headers().clone(), text }
     }
 
+    /// Asks again as long as the answer says that what was stored just now may be missing from it.
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "", b"")
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = self.send("GET", path, "", b"");
+            if !answer.text.contains("\"search_is_behind\":true") || Instant::now() > deadline {
+                return answer;
+            }
+        }
     }
 
     pub(crate) fn post_json(&self, path: &str, body: &str) -> Answer {

@@ -54,6 +54,15 @@ impl<'a> Fields<'a> {
         found.map_or(Given::Missing, |(_, given)| given.clone())
     }
 
+    /// Every text that was given under a name: a form sends one for each box that is ticked.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let given = self.entries.iter().filter(move |(given, _)| given == name);
+        given.filter_map(|(_, value)| match value {
+            Given::Text(text) => Some(text.as_ref()),
+            _ => None,
+        })
+    }
+
     /// Whether a name occurs.
     pub fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(entry, _)| entry == name)

@@ -146,8 +146,9 @@ impl Engine {
         }
     }
 
-    /// A question to the search index: each of the groups has to be met by one of its words.
-    pub(crate) fn index_question(self, groups: &[Vec<Word>]) -> String {
+    /// A question to the search index: each of the groups has to be met by one of its words, and none of the other words
+    /// may be there.
+    pub(crate) fn index_question(self, groups: &[Vec<Word>], without: &[Word]) -> String {
         let word = |word: &Word| match (self, word.whole) {
             (Self::Sqlite, true) => format!("\"{}\"", word.text.replace('"', "\"\"")),
             (Self::Sqlite, false) => format!("\"{}\" *", word.text.replace('"', "\"\"")),
@@ -156,15 +157,19 @@ impl Engine {
                 format!("'{quoted}'{}", if whole { "" } else { ":*" })
             }
         };
-        let (and, or) = match self {
-            Self::Sqlite => (" AND ", " OR "),
-            Self::Postgres => (" & ", " | "),
+        let (and, or, not) = match self {
+            Self::Sqlite => (" AND ", " OR ", " NOT "),
+            Self::Postgres => (" & ", " | ", " & !"),
         };
-        let group = |words: &Vec<Word>| {
+        let group = |words: &[Word]| {
             let words: Vec<_> = words.iter().map(word).collect();
             format!("({})", words.join(or))
         };
-        groups.iter().map(group).collect::<Vec<_>>().join(and)
+        let question = groups.iter().map(|words| group(words)).collect::<Vec<_>>().join(and);
+        match without {
+            [] => question,
+            words => format!("({question}){not}{}", group(words)),
+        }
     }
 
     /// Fills the tokens of a migration text with this engine's types.

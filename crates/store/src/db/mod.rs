@@ -30,6 +30,21 @@ pub enum Location {
     Postgres(PostgresOptions),
 }
 
+impl Location {
+    /// The files that the data lies in here: the database and its search index, with what SQLite puts beside each.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Self::Sqlite(database) = self else { return Vec::new() };
+        let beside = |path: PathBuf| {
+            ["", "-wal", "-shm"].map(|ending| {
+                let mut name = path.clone().into_os_string();
+                name.push(ending);
+                name.into()
+            })
+        };
+        [database.clone(), index_file::beside(database)].into_iter().flat_map(beside).collect()
+    }
+}
+
 /// The database. Cheap to clone; all clones share its connections.
 #[derive(Clone)]
 pub struct Db {

@@ -16,14 +16,17 @@ CREATE TABLE feed (
 
 -- Lists that people keep under a name, for themselves or for all.
 CREATE TABLE views (
-    id TEXT NOT NULL PRIMARY KEY,
+    id {id},
     user_id {int} NOT NULL,
     name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
     query TEXT NOT NULL,
     shared {small} NOT NULL,
-    created_at {int} NOT NULL
-) {by_key};
-CREATE INDEX views_user ON views (user_id);
+    created_at {int} NOT NULL,
+    version {int} NOT NULL,
+    CONSTRAINT views_user_id UNIQUE (user_id, name_key)
+) {strict};
+INSERT INTO id_blocks (name, next) VALUES ('views', 1);
 
 -- Up to when people have seen what others did.
 ALTER TABLE users ADD COLUMN seen_until {int};

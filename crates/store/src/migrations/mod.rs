@@ -54,6 +54,20 @@ impl Db {
         self.read(sql, vec![]).await?.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect()
     }
 
+    /// Whether there is nothing in the database, not even a table of somebody else.
+    pub async fn is_bare(&self) -> Result<bool, StoreError> {
+        let any = match self.engine() {
+            Engine::Sqlite => "SELECT name FROM sqlite_schema LIMIT 1",
+            Engine::Postgres => "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LIMIT 1",
+        };
+        Ok(self.read_one(any, vec![]).await?.is_none())
+    }
+
+    /// Whether Watchpost has made its tables here.
+    pub async fn is_ours(&self) -> Result<bool, StoreError> {
+        Ok(self.applied_step().await? > 0)
+    }
+
     /// The newest step in the database, 0 when it is empty.
     pub(crate) async fn applied_step(&self) -> Result<i64, StoreError> {
         Ok(self.applied().await?.last().map_or(0, |(number, _)| *number))

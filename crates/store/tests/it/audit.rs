@@ -9,6 +9,7 @@ use watchpost_store::{AuditEntry, AuditFilter, AuditProof, Db, testing};
 on_both_engines!(
     a_chain_of_writers_at_once_is_intact,
     whatever_is_done_to_it_shows,
+    the_newest_rows_are_proven_alone,
     rows_of_different_content_never_hash_alike,
     rows_are_found_by_what_they_say,
 );
@@ -49,6 +50,26 @@ async fn a_chain_of_writers_at_once_is_intact(db: Db, place: Place) {
     assert_eq!(db.audit_hash(40).await.unwrap().as_deref(), Some(head.hash.as_str()));
     assert_eq!(proof, AuditProof::Intact(head));
     other.close().await;
+}
+
+async fn the_newest_rows_are_proven_alone(db: Db, _: Place) {
+    let newest = async |rows| {
+        let (proof, from) = db.prove_newest_audit(rows).await.unwrap();
+        (if let AuditProof::Broken(row, _) = proof { Some(row) } else { None }, from)
+    };
+    assert_eq!(newest(3).await, (None, 1), "nothing is intact");
+    write(&db, 6).await;
+    assert_eq!([newest(3).await, newest(6).await, newest(100).await], [(None, 4), (None, 1), (None, 1)]);
+    let spoilt = "UPDATE audit_log SET actor = 'joe' WHERE id = 2";
+    testing::run(&db, spoilt).await.unwrap();
+    assert_eq!([newest(4).await, newest(5).await], [(None, 3), (Some(2), 2)]);
+    testing::run(&db, "UPDATE audit_log SET hash = 'x' WHERE id = 3").await.unwrap();
+    assert_eq!(newest(3).await, (Some(4), 4), "the row before them is another");
+    testing::run(&db, "DELETE FROM audit_log WHERE id = 3").await.unwrap();
+    assert_eq!(newest(3).await, (Some(3), 4));
+    let stray = "INSERT INTO audit_log (id, at, actor, address, action, object, detail, hash) VALUES (9, 1, '', '', '', '', '', 'x')";
+    testing::run(&db, stray).await.unwrap();
+    assert_eq!(newest(1).await, (Some(7), 6));
 }
 
 async fn whatever_is_done_to_it_shows(db: Db, _: Place) {

@@ -5,7 +5,9 @@
 mod alerts;
 mod audit;
 mod engines;
+mod explore;
 mod feed;
+mod handover;
 mod ingest;
 mod lists;
 mod migrations;

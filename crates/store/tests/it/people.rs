@@ -5,12 +5,13 @@ use watchpost_model::key::{GivenKey, NewKey};
 use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
 use watchpost_model::{Role, User, UserId};
-use watchpost_store::{AuditFilter, Db, StoreError, UserChange};
+use watchpost_store::{AuditFilter, Db, StoreError, UserChange, UserFilter};
 
 on_both_engines!(
     names_are_unique_in_any_letter_case,
     an_admin_is_always_left,
     keys_are_found_by_hash_and_revoked,
+    users_are_found_by_a_part_of_their_name,
 );
 
 pub(crate) async fn user(db: &Db, name: &str, role: Role) -> User {
@@ -80,6 +81,7 @@ async fn keys_are_found_by_hash_and_revoked(db: Db, _: Place) {
     let key = db.create_key(limited_key(), "wp_abc", "hash", &by("test", 0)).await.unwrap();
     assert_eq!(db.key_by_hash("hash").await.unwrap().unwrap().key, key);
     assert!(key.works_at(at(86_399)) && !key.works_at(at(86_400)));
+    assert!(db.has_keys(at(86_399)).await.unwrap() && !db.has_keys(at(86_400)).await.unwrap());
     let taken = db.create_key(limited_key(), "wp_abc", "hash", &by("test", 1)).await;
     assert!(matches!(taken, Err(StoreError::Taken(_))));
     db.note_key_use(&[(key.id, at(50))]).await.unwrap();
@@ -92,4 +94,40 @@ async fn keys_are_found_by_hash_and_revoked(db: Db, _: Place) {
         "once is enough"
     );
     assert_eq!(db.keys(PageRequest::default()).await.unwrap().rows, [revoked]);
+    assert!(!db.has_keys(at(61)).await.unwrap());
+}
+
+async fn users_are_found_by_a_part_of_their_name(db: Db, _: Place) {
+    for (name, email, role) in [
+        ("Jane", "jane@soc.example", Role::Admin),
+        ("joe_b", "", Role::Analyst),
+        ("joe-b", "Lab@SOC.example", Role::Analyst),
+        ("ÄRGER", "100%@x.example", Role::Responder),
+    ] {
+        db.create_user(name, email, role, "hash".into(), &by("test", 0)).await.unwrap();
+    }
+    let off = UserChange { active: Some(false), ..UserChange::default() };
+    db.update_user(UserId::new(2), off, None, &by("test", 1)).await.unwrap();
+    let names = async |filter: UserFilter| {
+        let page = db.users(&filter, PageRequest::default()).await.unwrap();
+        assert_eq!(page.count.number(), page.rows.len() as i64);
+        page.rows.into_iter().map(|user| user.username).collect::<Vec<_>>()
+    };
+    let search = |part: &str| UserFilter { search: Some(part.to_owned()), ..UserFilter::default() };
+    for (part, wanted) in [
+        ("jA", &["Jane"][..]),
+        ("e_b", &["joe_b"]),
+        ("soc.EXAMPLE", &["Jane", "joe-b"]),
+        ("ärg", &["ÄRGER"]),
+        ("0%", &["ÄRGER"]),
+        ("%", &["ÄRGER"]),
+        ("!", &[]),
+        ("'; --", &[]),
+    ] {
+        assert_eq!(names(search(part)).await, wanted, "{part}");
+    }
+    let analysts = UserFilter { role: Some(Role::Analyst), ..UserFilter::default() };
+    assert_eq!(names(analysts.clone()).await, ["joe_b", "joe-b"]);
+    assert_eq!(names(UserFilter { active: Some(true), ..analysts.clone() }).await, ["joe-b"]);
+    assert_eq!(names(UserFilter { active: Some(false), ..search("joe") }).await, ["joe_b"]);
 }

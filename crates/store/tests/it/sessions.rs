@@ -5,13 +5,15 @@ use crate::{Place, at, by, on_both_engines};
 use watchpost_model::page::PageRequest;
 use watchpost_model::{Role, Timestamp, UserId};
 use watchpost_store::{
-    AuditFilter, Db, NewPassword, Patience, Rotation, Session, SessionKind, StoreError, UserChange,
+    AuditFilter, Db, NewPassword, Patience, Rotation, Session, SessionFilter, SessionKind, StoreError,
+    UserChange,
 };
 
 on_both_engines!(
     a_new_password_ends_sessions,
     a_secret_is_swapped_once_and_a_copy_ends_the_session,
     sessions_end_when_idle_when_old_and_when_told,
+    sessions_of_everybody_are_those_that_open_something,
     attempts_wait_longer_and_longer,
     attempts_at_once_are_counted_one_by_one,
     places_of_log_ins_are_known,
@@ -122,6 +124,39 @@ async fn sessions_end_when_idle_when_old_and_when_told(db: Db, _: Place) {
     open(&db, "w", jane.id).await;
     db.forget_expired(at(1_000)).await.unwrap();
     assert_eq!(db.session("w", at(1)).await.unwrap(), None, "what expired is forgotten");
+}
+
+async fn sessions_of_everybody_are_those_that_open_something(db: Db, _: Place) {
+    let (jane, rob) = (user(&db, "jane", Role::Analyst).await, user(&db, "rob", Role::Admin).await);
+    let off = user(&db, "off", Role::Analyst).await;
+    for (id, whose) in [("s", jane.id), ("t", rob.id), ("u", jane.id), ("off", off.id)] {
+        open(&db, id, whose).await;
+    }
+    for (id, seen) in [("left", 0), ("console", 7)] {
+        let session = Session { kind: SessionKind::Console, ..session(id, rob.id) };
+        db.open_session(&session, id, &by("rob", 0), "password").await.unwrap();
+        db.note_session_use(id, at(seen)).await.unwrap();
+    }
+    let stale = Session { token_epoch: 0, ..session("stale", jane.id) };
+    db.open_session(&stale, "stale", &by("jane", 0), "password").await.unwrap();
+    db.note_session_use("t", at(9)).await.unwrap();
+    let inactive = UserChange { active: Some(false), ..UserChange::default() };
+    db.update_user(off.id, inactive, None, &by("rob", 1)).await.unwrap();
+    let list = async |filter: SessionFilter, page: PageRequest| {
+        let page = db.sessions(filter, at(10), at(5), page).await.unwrap();
+        let shown = |(session, name): (Session, String)| format!("{name} {}", session.id);
+        (page.rows.into_iter().map(shown).collect::<Vec<_>>(), page.count.number(), page.more)
+    };
+    let all = SessionFilter::default();
+    let everybody = ["rob t", "rob console", "jane s", "jane u"].map(str::to_owned);
+    assert_eq!(list(all, PageRequest::default()).await, (everybody.to_vec(), 4, false));
+    assert_eq!(list(all, PageRequest::numbered(2, 3)).await, (everybody[3..].to_vec(), 4, false));
+    let of_rob = SessionFilter { user: Some(rob.id), ..all };
+    assert_eq!(list(of_rob, PageRequest::numbered(1, 1)).await, (everybody[..1].to_vec(), 2, true));
+    let in_browsers = SessionFilter { kind: Some(SessionKind::Console), ..all };
+    assert_eq!(list(in_browsers, PageRequest::default()).await.0, everybody[1..2]);
+    let none = db.sessions(all, at(1_000), at(5), PageRequest::default()).await.unwrap();
+    assert_eq!(none.rows.len(), 0, "they have expired");
 }
 
 fn subject(name: &str, free: i64) -> (String, Patience) {

@@ -91,7 +91,8 @@ async fn every_filter_prepares(db: Db, _: Place) {
             [(Field::Source, values(on(2))), (Field::Type, values(on(3))), (Field::Host, values(on(4)))];
         let fields = fields.into_iter().filter(|(_, values)| !values.is_empty()).collect();
         let moment = |on: bool| on.then(|| at(0));
-        let about = About { fields, search: None, span: Span { since: moment(on(5)), until: moment(on(6)) } };
+        let span = Span { since: moment(on(5)), until: moment(on(6)) };
+        let about = About { fields, span, ..About::default() };
         let triages = [
             Triage::default(),
             Triage { tags: vec!["a".into(), "b".into()], whose: Some(Whose::Nobody), ..Triage::default() },

@@ -11,11 +11,12 @@ use watchpost_model::filter::{About, AlertFilter, AlertOrder, Field, Triage, Who
 use watchpost_model::page::PageRequest;
 use watchpost_model::triage::{Action, Assignee, MAX_TAGS, NotNow, Verdict};
 use watchpost_model::{Alert, AlertId, Role, Severity, Status};
-use watchpost_store::{Db, GroupFilter, GroupOrder, StoreError};
+use watchpost_store::{AuditFilter, AuditProof, Db, Deed, Group, GroupFilter, GroupOrder, StoreError};
 
 on_both_engines!(
     actions_agree_with_a_plain_model,
     actions_at_once_all_land_or_conflict,
+    done_together_is_as_done_one_by_one,
     notes_and_tags_have_their_limits,
 );
 
@@ -26,7 +27,7 @@ const QUESTIONS: usize = 160;
 const SOURCES: [&str; 3] = ["fw", "cam", "FW"];
 const TAGS: [&str; 4] = ["vpn", "lab", "a:b/c", "größe"];
 
-fn actions(people: Vec<Assignee>) -> impl Strategy<Value = Action> {
+pub(crate) fn actions(people: Vec<Assignee>) -> impl Strategy<Value = Action> {
     let status = proptest::sample::select(Status::ALL.to_vec());
     let verdict = proptest::option::of(proptest::sample::select(Verdict::ALL.to_vec()));
     let tags = || {
@@ -221,7 +222,7 @@ async fn compare_groups(db: &Db, model: &[Alert], ever: &[BTreeSet<Severity>]) {
                         GroupOrder::Severity => alerts[0].severity.code(),
                         GroupOrder::Count => *counted,
                     };
-                    std::cmp::Reverse((rank, last(alerts)))
+                    std::cmp::Reverse((rank, last(alerts), alerts[0].severity))
                 });
                 let page = db.alert_groups(&filter, PageRequest::numbered(1, 50)).await.unwrap();
                 assert_eq!(page.count.number(), wanted.len() as i64, "{filter:?}");
@@ -304,6 +305,63 @@ async fn actions_at_once_all_land_or_conflict(db: Db, _: Place) {
     assert_eq!((alert.version, history.len() as i64), (landed + 1, landed));
     let tagged = history.iter().filter(|entry| entry.action == "tags").count();
     assert_eq!(alert.tags.len(), tagged, "no tag got lost");
+}
+
+async fn done_together_is_as_done_one_by_one(db: Db, _: Place) {
+    raised(&db).await;
+    let jane = user(&db, "jane", Role::Responder).await;
+    let mut runner = TestRunner::deterministic();
+    let actions = actions(vec![Assignee { id: jane.id, name: jane.username }]);
+    let mut deeds = Vec::new();
+    let mut done = 0;
+    // What is done one by one with one half of the alerts is done together with their likes in the other.
+    for step in 0..STEPS as i64 {
+        let alert = AlertId::new(1 + step * 7 % (ALERTS / 2));
+        let action = actions.new_tree(&mut runner).unwrap().current();
+        let (why, by) = (format!("because {step}"), by("jane", 100 + step));
+        match db.act(alert, &action, &why, None, &by).await {
+            Ok(acted) => done += usize::from(acted.changed()),
+            Err(StoreError::NotNow(_)) => {}
+            Err(error) => panic!("{action:?}: {error}"),
+        }
+        deeds.push(Deed { alert: AlertId::new(alert.get() + ALERTS / 2), action, why, by });
+    }
+    let mut together = 0;
+    for some in deeds.chunks(STEPS / 3) {
+        together += db.act_together(some).await.unwrap();
+    }
+    assert!(done < STEPS, "some can't be done");
+    assert_eq!(together, done);
+    for n in 1..=ALERTS / 2 {
+        let (one, other) = (AlertId::new(n), AlertId::new(n + ALERTS / 2));
+        assert_eq!(db.alert_history(one).await.unwrap(), db.alert_history(other).await.unwrap());
+        let (one, mut other) =
+            (db.alert(one).await.unwrap().unwrap(), db.alert(other).await.unwrap().unwrap());
+        (other.id, other.created_at, other.event) = (one.id, one.created_at, one.event.clone());
+        assert_eq!(one, other);
+    }
+    let counts = db.alert_counts().await.unwrap();
+    let filter = GroupFilter::default();
+    let groups = db.alert_groups(&filter, PageRequest::numbered(1, 100)).await.unwrap().rows;
+    let mut all = 0;
+    for status in Status::ALL {
+        for severity in Severity::ALL {
+            let there = counts.sum(&[status], &[severity]);
+            assert_eq!(there % 2, 0, "both halves count");
+            let of = |group: &Group| [group.open, group.acknowledged, group.resolved][status as usize - 1];
+            let grouped: i64 = groups.iter().filter(|group| group.severity == severity).map(of).sum();
+            assert_eq!(grouped, there);
+            all += there;
+        }
+    }
+    assert_eq!(all, ALERTS);
+    let audited = AuditFilter { actions: vec!["alert.".into()], ..AuditFilter::default() };
+    let rows = db.audit_log(&audited, PageRequest::numbered(1, 1)).await.unwrap();
+    assert_eq!(rows.count.number(), 2 * done as i64);
+    assert!(matches!(db.prove_audit(|_, _| {}).await.unwrap(), AuditProof::Intact(_)));
+    let unknown = Deed { alert: AlertId::new(ALERTS + 1), ..deeds.remove(0) };
+    assert!(matches!(db.act_together(&[unknown]).await, Err(StoreError::NotFound)));
+    assert_eq!(db.act_together(&[]).await.unwrap(), 0);
 }
 
 async fn notes_and_tags_have_their_limits(db: Db, _: Place) {

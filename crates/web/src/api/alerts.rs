@@ -270,8 +270,12 @@ async fn history(
     Ok(Json(HistoryView { results: changes.into_iter().map(ChangeView::new).collect() }))
 }
 
-/// An alert's changes from the one that raised it on, oldest first.
+/// An alert's changes from the one that raised it on, oldest first. What rules raise has no row of its own for that.
 pub(crate) async fn whole_history(state: &AppState, alert: &Alert) -> Result<Vec<HistoryEntry>, ApiError> {
+    let written = state.db.alert_history(alert.id).await?;
+    if written.first().is_some_and(|first| first.version == 1) {
+        return Ok(written);
+    }
     let raised = HistoryEntry {
         version: 1,
         at: alert.created_at,
@@ -283,6 +287,6 @@ pub(crate) async fn whole_history(state: &AppState, alert: &Alert) -> Result<Vec
         why: String::new(),
     };
     let mut changes = vec![raised];
-    changes.extend(state.db.alert_history(alert.id).await?);
+    changes.extend(written);
     Ok(changes)
 }

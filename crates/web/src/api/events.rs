@@ -183,6 +183,28 @@ impl EventView {
         }
     }
 
+    /// Its fields as an export has them, in the order of [`Self::COLUMNS`] behind the id.
+    pub(crate) fn texts(&self) -> [&str; 11] {
+        fn text(field: &Option<String>) -> &str {
+            field.as_deref().unwrap_or_default()
+        }
+        [
+            &self.created_at,
+            self.severity,
+            &self.source_name,
+            &self.event_type,
+            text(&self.host),
+            text(&self.user),
+            text(&self.src_ip),
+            text(&self.dst_ip),
+            text(&self.occurred_at),
+            &self.description,
+            self.attributes.as_ref().map_or("", |attributes| attributes.get()),
+        ]
+    }
+
+    pub(crate) const COLUMNS: &'static str = "id,created_at,severity,source_name,event_type,host,user,src_ip,dst_ip,occurred_at,description,attributes";
+
     pub(crate) fn source_name(&self) -> &str {
         &self.source_name
     }

@@ -52,17 +52,20 @@ struct GroupView {
     filter: String,
 }
 
+/// The query of the list that a group stands for.
+pub(crate) fn query_of(group: &Group) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("source_name", &group.source_name)
+        .append_pair("event_type", &group.event_type)
+        .append_pair("severity", group.severity.as_str())
+        .finish()
+}
+
 impl GroupView {
     fn new(group: Group) -> Self {
-        let severity = group.severity.as_str();
-        let filter = form_urlencoded::Serializer::new(String::new())
-            .append_pair("source_name", &group.source_name)
-            .append_pair("event_type", &group.event_type)
-            .append_pair("severity", severity)
-            .finish();
         Self {
-            filter,
-            severity,
+            filter: query_of(&group),
+            severity: group.severity.as_str(),
             rule: group.rule,
             source_name: group.source_name,
             event_type: group.event_type,

@@ -174,20 +174,31 @@ async fn action(
     Ok((action.ok_or_else(unknown)?, name.clone()))
 }
 
+fn too_many(field: &str, most: usize) -> Invalid {
+    Invalid::field(field, format!("At most {most} alerts are expected."))
+}
+
+/// All alerts of the list that a query asks for.
+pub(crate) async fn of_list(
+    state: &AppState,
+    query: &Query,
+    caller: &Caller,
+) -> Result<Vec<AlertId>, ApiError> {
+    let (mut filter, _) = query.alerts()?;
+    query.whose(&mut filter, state, caller).await?;
+    state.is_searchable(filter.is_indexed()).await;
+    all_of(state, &filter).await?.ok_or_else(|| too_many("filter", MAX_ALERTS).into())
+}
+
 /// The alerts that a body means.
 async fn alerts(state: &AppState, fields: &Fields<'_>, caller: &Caller) -> Result<Vec<AlertId>, ApiError> {
-    let too_many = |field, most: usize| Invalid::field(field, format!("At most {most} alerts are expected."));
     match (fields.get("ids"), fields.get("filter")) {
         (Given::Missing | Given::Null, Given::Missing | Given::Null) => {
             Err(Invalid::field("ids", "Either `ids` or `filter` is required.").into())
         }
         (Given::Missing | Given::Null, filter) => {
             let text = filter.required().map_err(|message| Invalid::field("filter", message))?;
-            let query = Query::parse(text.trim_start_matches('?'))?;
-            let (mut filter, _) = query.alerts()?;
-            query.whose(&mut filter, state, caller).await?;
-            state.is_searchable(filter.is_indexed()).await;
-            all_of(state, &filter).await?.ok_or_else(|| too_many("filter", MAX_ALERTS).into())
+            of_list(state, &Query::parse(text.trim_start_matches('?'))?, caller).await
         }
         (ids, Given::Missing | Given::Null) => {
             let texts: Vec<String> = match &ids {
@@ -243,25 +254,49 @@ async fn begin(
     input: Input,
 ) -> Result<Response, ApiError> {
     let fields = input.fields()?;
-    let (action, name) = action(&state, &fields, &caller).await?;
-    let said = said(&fields, &action)?;
+    let wanted = Wanted::read(&state, &fields, &caller).await?;
     let dry_run = fields.get("dry_run").flag().map_err(|message| Invalid::field("dry_run", message))?;
     let alerts = alerts(&state, &fields, &caller).await?;
     if dry_run == Some(true) {
         return Ok(Json(CountView { count: alerts.len() as i64 }).into_response());
     }
-    let new = NewJob {
-        id: random_text(16),
-        user: caller.user().ok(),
-        action: name,
-        request: request(&fields),
-        alerts,
-    };
+    start(&state, &caller, wanted, alerts).await.map(begun)
+}
+
+/// What a body wants done.
+pub(crate) struct Wanted {
+    action: Action,
+    name: String,
+    said: String,
+    request: String,
+}
+
+impl Wanted {
+    pub(crate) async fn read(
+        state: &AppState,
+        fields: &Fields<'_>,
+        caller: &Caller,
+    ) -> Result<Self, ApiError> {
+        let (action, name) = action(state, fields, caller).await?;
+        let said = said(fields, &action)?;
+        Ok(Self { action, name, said, request: request(fields) })
+    }
+}
+
+/// Begins a job, which goes on by itself.
+pub(crate) async fn start(
+    state: &AppState,
+    caller: &Caller,
+    wanted: Wanted,
+    alerts: Vec<AlertId>,
+) -> Result<Job, ApiError> {
+    let Wanted { action, name, said, request } = wanted;
+    let new = NewJob { id: random_text(16), user: caller.user().ok(), action: name, request, alerts };
     state.db.begin_job(&new, &caller.entry()).await?;
     let job = state.db.job(&new.id).await?.ok_or(ApiError::NotFound)?;
     let running = Running { job: job.clone(), action: Some(action), said, entry: caller.entry() };
-    tokio::spawn(running.run(state));
-    Ok(begun(job))
+    tokio::spawn(running.run(state.clone()));
+    Ok(job)
 }
 
 fn begun(job: Job) -> Response {
@@ -374,7 +409,7 @@ async fn take_over(state: &AppState, job: Job) {
     }
 }
 
-async fn known(state: &AppState, id: &str) -> Result<Job, ApiError> {
+pub(crate) async fn known(state: &AppState, id: &str) -> Result<Job, ApiError> {
     let found = if id.contains('\0') { None } else { state.db.job(id).await? };
     found.ok_or(ApiError::NotFound)
 }
@@ -404,7 +439,12 @@ async fn undo(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let undone = known(&state, &id).await?;
+    take_back(&state, &caller, &id).await.map(begun)
+}
+
+/// Begins to take a job back.
+pub(crate) async fn take_back(state: &AppState, caller: &Caller, id: &str) -> Result<Job, ApiError> {
+    let undone = known(state, id).await?;
     if undone.user != caller.user().ok() && caller.rank != Rank::User(Role::Admin) {
         let detail = "Only whoever did it, or an Admin, takes it back.";
         return Err(ApiError::NotAllowed(detail.into()));
@@ -420,6 +460,6 @@ async fn undo(
     }
     let job = state.db.job(&job).await?.ok_or(ApiError::NotFound)?;
     let running = Running { job: job.clone(), action: None, said: String::new(), entry: caller.entry() };
-    tokio::spawn(running.run(state));
-    Ok(begun(job))
+    tokio::spawn(running.run(state.clone()));
+    Ok(job)
 }

@@ -4,15 +4,23 @@ pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod events;
+pub(crate) mod explore;
+pub(crate) mod export;
 pub(crate) mod groups;
+pub(crate) mod handover;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;
+pub(crate) mod preferences;
+pub(crate) mod raise;
+pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod triage;
 pub(crate) mod users;
+pub(crate) mod views;
 
 /// The letter case in which severities and statuses are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

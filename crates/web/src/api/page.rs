@@ -18,6 +18,9 @@ pub(crate) struct PageView<T> {
     /// Whether events that came in just now may be missing: under load, search follows behind.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     search_is_behind: bool,
+    /// Whether looking for rows stopped before the page was full, because so much is left out: `next` goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    page_is_partial: bool,
     /// The address of the next page.
     next: Option<String>,
     /// The address of the page before.
@@ -70,8 +73,9 @@ impl<T> PageView<T> {
         view: impl FnMut(R) -> T,
     ) -> Result<Self, ApiError> {
         let Links { count, count_is_minimum, next, previous } = links(&page, asked)?;
+        let (search_is_behind, page_is_partial) = (false, page.partial);
         let results = page.rows.into_iter().map(view).collect();
-        Ok(Self { count, count_is_minimum, search_is_behind: false, next, previous, results })
+        Ok(Self { count, count_is_minimum, search_is_behind, page_is_partial, next, previous, results })
     }
 
     /// Says whether everything that is stored could be found.

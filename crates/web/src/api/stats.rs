@@ -2,6 +2,7 @@
 //! it costs the same however much is stored.
 
 use crate::auth::guard::{AlertReader, EventReader};
+use crate::console::chart::Bar;
 use crate::error::{ApiError, choose_from};
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
@@ -133,25 +134,25 @@ struct Tops {
 
 /// A value and its count.
 #[derive(Serialize, ToSchema)]
-struct TopView {
-    value: String,
-    count: i64,
+pub(crate) struct TopView {
+    pub(crate) value: String,
+    pub(crate) count: i64,
 }
 
 /// How fast people are.
 #[derive(Serialize, ToSchema)]
-struct Reactions {
-    acknowledge: Option<DurationView>,
-    resolve: Option<DurationView>,
+pub(crate) struct Reactions {
+    pub(crate) acknowledge: Option<DurationView>,
+    pub(crate) resolve: Option<DurationView>,
 }
 
 /// How long something took, in seconds.
 #[derive(Serialize, ToSchema)]
-struct DurationView {
-    count: i64,
-    mean: f64,
+pub(crate) struct DurationView {
+    pub(crate) count: i64,
+    pub(crate) mean: f64,
     /// Nine in ten took no longer.
-    p90: f64,
+    pub(crate) p90: f64,
 }
 
 /// What a dashboard shows.
@@ -170,14 +171,21 @@ struct Overview {
 
 /// A time to count over, and in which steps.
 #[derive(Clone, Copy)]
-struct Window {
-    since: Timestamp,
-    until: Timestamp,
+pub(crate) struct Window {
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
     interval: &'static str,
     grain: i64,
 }
 
 impl Window {
+    /// So many seconds until now, in steps that make a picture of it.
+    pub(crate) fn last(seconds: i64) -> Self {
+        let until = now().plus_seconds(1);
+        let (interval, grain) = fitting(seconds);
+        Self { since: until.plus_seconds(-seconds), until, interval, grain }
+    }
+
     fn read(query: &Query, known: &[Param]) -> Result<Self, ApiError> {
         let mut wrong = Invalid::new();
         query.name_unknown(known, &mut wrong);
@@ -187,11 +195,7 @@ impl Window {
         let until = span.until.unwrap_or(now.plus_seconds(1));
         let since = span.since.unwrap_or(until.plus_seconds(-DEFAULT_SECONDS));
         let seconds = (until.seconds() - since.seconds()).max(0);
-        let fitting = match seconds {
-            0..=21_600 => INTERVALS[0],
-            21_601..=1_209_600 => INTERVALS[1],
-            _ => INTERVALS[2],
-        };
+        let fitting = fitting(seconds);
         let (interval, grain) = match query.get(INTERVAL.name) {
             None => fitting,
             Some(given) => match INTERVALS.iter().find(|(name, _)| name.eq_ignore_ascii_case(given)) {
@@ -234,6 +238,33 @@ impl Window {
         let since = Timestamp::from_micros(0).plus_seconds(first).to_string();
         OverTime { since, until: self.until.to_string(), interval: self.interval, totals, buckets }
     }
+}
+
+/// Steps that make a picture of so many seconds.
+fn fitting(seconds: i64) -> (&'static str, i64) {
+    match seconds {
+        0..=21_600 => INTERVALS[0],
+        21_601..=1_209_600 => INTERVALS[1],
+        _ => INTERVALS[2],
+    }
+}
+
+/// Events by severity, step by step.
+pub(crate) async fn bars(state: &AppState, window: Window) -> Result<Vec<Bar>, ApiError> {
+    let first = window.since.seconds().div_euclid(window.grain) * window.grain;
+    let n = (window.until.seconds() - first).div_euclid(window.grain) + 1;
+    let at = |n: i64| Timestamp::from_micros(0).plus_seconds(first + n * window.grain);
+    let bar = |n| Bar { since: at(n), until: at(n + 1), counts: [0; 4], others: 0 };
+    let mut bars: Vec<Bar> = (0..n.clamp(0, MAX_BUCKETS)).map(bar).collect();
+    for bucket in counts(state, Series::EventSeverity, window, &[]).await? {
+        let place = usize::try_from((bucket.from.seconds() - first).div_euclid(window.grain));
+        let severity = bucket.value.parse().ok().and_then(Severity::from_code);
+        let bar = place.ok().and_then(|place| bars.get_mut(place));
+        if let (Some(bar), Some(severity)) = (bar, severity) {
+            bar.counts[severity as usize - 1] += bucket.n;
+        }
+    }
+    Ok(bars)
 }
 
 fn choice<'a>(query: &'a Query, param: &Param) -> Result<&'a str, ApiError> {
@@ -316,7 +347,7 @@ async fn alerts_by(state: &AppState, by: &str, window: Window) -> Result<OverTim
     Ok(window.view(counts.into_iter().map(|bucket| (bucket.from, name(&bucket.value), bucket.n))))
 }
 
-async fn tops(
+pub(crate) async fn tops(
     state: &AppState,
     series: Series,
     window: Window,
@@ -326,7 +357,7 @@ async fn tops(
     Ok(top.into_iter().map(|(value, count)| TopView { value, count }).collect())
 }
 
-async fn reactions_in(state: &AppState, window: Window) -> Result<Reactions, ApiError> {
+pub(crate) async fn reactions_in(state: &AppState, window: Window) -> Result<Reactions, ApiError> {
     let view = |found: Option<Durations>| {
         found.map(|Durations { n, mean, p90 }| DurationView { count: n, mean, p90 })
     };

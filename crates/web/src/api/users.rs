@@ -73,7 +73,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         ALL,
         Operation::get("listUsers", "Users", "List users")
-            .query(query::PAGES)
+            .query(query::USERS)
             .lists::<UserView>("A page of users"),
         list,
     );
@@ -208,7 +208,8 @@ async fn list(
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<PageView<UserView>>, ApiError> {
-    let page = state.db.users(asked.query.plain()?).await?;
+    let (filter, request) = asked.query.users()?;
+    let page = state.db.users(&filter, request).await?;
     PageView::new(page, &asked, UserView::new).map(Json)
 }
 

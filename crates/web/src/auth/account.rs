@@ -1,7 +1,7 @@
 //! Users and what they hold: made, changed, given a new password.
 
 use crate::auth::guard::{Caller, take};
-use crate::auth::secret::generate_password;
+use crate::auth::secret::{generate_password, random_text};
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::throttle;
@@ -55,6 +55,30 @@ pub(crate) async fn sign_up(
         ApiError::Invalid(wrong) => NoSignUp::Wrong(wrong),
         other => NoSignUp::Refused(other),
     })
+}
+
+/// A field that was left out, `null` or blank is made up.
+pub(crate) fn or_made_up(given: Given<'_>, made_up: impl FnOnce() -> String) -> Given<'_> {
+    match given {
+        Given::Missing | Given::Null => Given::Text(made_up().into()),
+        Given::Text(text) if text.trim().is_empty() => Given::Text(made_up().into()),
+        given => given,
+    }
+}
+
+/// Makes an Analyst, with a name and a password that are made up where they are left out; with the password.
+pub(crate) async fn make_analyst(
+    state: &AppState,
+    fields: &Fields<'_>,
+    caller: &Caller,
+) -> Result<(User, String), ApiError> {
+    let username =
+        or_made_up(fields.get("username"), || format!("analyst_{}", random_text(8).to_lowercase()));
+    let password = or_made_up(fields.get("password"), generate_password);
+    let role = Given::Text(Role::Analyst.as_str().into());
+    let new = NewUser::check(&username, &password, &Given::Missing, &role)?;
+    let password = new.password.clone();
+    Ok((create_user(state, new, caller).await?, password))
 }
 
 /// Makes a user.

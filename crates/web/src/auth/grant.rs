@@ -3,7 +3,7 @@
 use crate::auth::guard::{Agent, Caller};
 use crate::auth::login::{self, Entered, filled, known_as};
 use crate::auth::secret::{fingerprint, random_text};
-use crate::auth::token::{Claims, Kind, MAX_SECONDS, REFRESH_SECONDS};
+use crate::auth::token::{ACCESS_SECONDS, Claims, Kind, MAX_SECONDS, REFRESH_SECONDS};
 use crate::error::ApiError;
 use crate::state::AppState;
 use serde::Serialize;
@@ -31,6 +31,39 @@ pub(crate) fn session_id() -> String {
     random_text(16)
 }
 
+/// A session with tokens that begins now.
+fn begun(id: String, known: &Credentials, seconds: i64, caller: &Caller, agent: &Agent) -> Session {
+    let now = now();
+    Session {
+        id,
+        kind: SessionKind::Tokens,
+        user: known.user.id,
+        token_epoch: known.token_epoch,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: now.plus_seconds(seconds),
+        address: caller.peer.to_string(),
+        agent: agent.0.clone(),
+    }
+}
+
+/// An access token alone: there is nothing to swap it for, and its session ends with it.
+pub(crate) async fn open_short(
+    state: &AppState,
+    known: &Credentials,
+    how: &str,
+    caller: &Caller,
+    agent: &Agent,
+) -> Result<String, ApiError> {
+    let id = session_id();
+    let (access, claims) = state.tokens.issue(Kind::Access, &known.user, known.token_epoch, &id, now());
+    let session = begun(id, known, ACCESS_SECONDS, caller, agent);
+    let by = known_as(caller, known).entry();
+    // The secret of a session is what it can be swapped with, and nobody has this one.
+    state.db.open_session(&session, &fingerprint(&claims.jti), &by, how).await?;
+    Ok(access)
+}
+
 /// Begins a session with tokens.
 pub(crate) async fn open(
     state: &AppState,
@@ -42,17 +75,7 @@ pub(crate) async fn open(
     let (id, now) = (session_id(), now());
     let (access, _) = state.tokens.issue(Kind::Access, &known.user, known.token_epoch, &id, now);
     let (refresh, claims) = state.tokens.issue(Kind::Refresh, &known.user, known.token_epoch, &id, now);
-    let session = Session {
-        id,
-        kind: SessionKind::Tokens,
-        user: known.user.id,
-        token_epoch: known.token_epoch,
-        created_at: now,
-        last_seen_at: now,
-        expires_at: now.plus_seconds(REFRESH_SECONDS),
-        address: caller.peer.to_string(),
-        agent: agent.0.clone(),
-    };
+    let session = begun(id, known, REFRESH_SECONDS, caller, agent);
     let by = known_as(caller, known).entry();
     state.db.open_session(&session, &fingerprint(&claims.jti), &by, how).await?;
     Ok(TokenPair { access, refresh, recovery_codes: None })

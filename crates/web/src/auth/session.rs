@@ -10,7 +10,7 @@ use crate::settings::{Settings, without_port};
 use crate::state::AppState;
 use crate::throttle;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 use watchpost_model::{Timestamp, User};
@@ -18,11 +18,13 @@ use watchpost_pipeline::now;
 use watchpost_store::{Credentials, Session as Record, SessionKind};
 
 /// Left alone for longer, a session ends: somebody went home.
-const IDLE_SECONDS: i64 = 2 * 60 * 60;
+pub(crate) const IDLE_SECONDS: i64 = 2 * 60 * 60;
 /// No session lasts longer than a long shift.
 const MAX_SECONDS: i64 = 12 * 60 * 60;
 /// How exactly the last use is known, so that looking at a page isn't a write each time.
 const SEEN_EVERY_SECONDS: i64 = 60;
+/// What a page says when it keeps itself current: nobody has to sit in front of it.
+const BACKGROUND: HeaderName = HeaderName::from_static("x-watchpost-background");
 /// 238 bits.
 const COOKIE_CHARS: usize = 40;
 
@@ -65,6 +67,7 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     let Some(found) = look(&parts.headers, peer(parts), state).await? else { return Ok(None) };
     let now = now();
     if let Some(id) = &found.caller.session
+        && !parts.headers.contains_key(BACKGROUND)
         && now.seconds() - found.last_seen_at.seconds() >= SEEN_EVERY_SECONDS
         // Looking goes on while nothing can be written: that is when people need to look.
         && let Err(error) = state.db.note_session_use(id, now).await

@@ -174,6 +174,7 @@ impl Tokens {
 mod tests {
     use super::*;
     use watchpost_model::Role;
+    use watchpost_model::user::{Theme, TimeZone};
 
     fn user() -> User {
         User {
@@ -188,6 +189,8 @@ mod tests {
             second_factor: false,
             must_change_password: false,
             single_sign_on: false,
+            theme: Theme::default(),
+            time_zone: TimeZone::default(),
         }
     }
 

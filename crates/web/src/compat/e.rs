@@ -3,9 +3,8 @@
 use crate::api::Case;
 use crate::api::alerts::AlertView;
 use crate::api::events::{self, EventView};
-use crate::auth::account;
+use crate::auth::account::{self, or_made_up};
 use crate::auth::guard::Administrator;
-use crate::auth::secret::{generate_password, random_text};
 use crate::body::{Field, Holds};
 use crate::error::ApiError;
 use crate::extract::Input;
@@ -19,8 +18,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_model::text::Given;
-use watchpost_model::user::NewUser;
-use watchpost_model::{AlertId, EventDraft, Role, Severity};
+use watchpost_model::{AlertId, EventDraft, Severity};
 use watchpost_pipeline::Detected;
 
 const CREATE_ANALYST: &[Field] = &[
@@ -72,28 +70,12 @@ struct TestAnswer {
     alert: AlertView,
 }
 
-/// A field that was left out, `null` or blank is made up.
-fn or_made_up(given: Given<'_>, made_up: impl FnOnce() -> String) -> Given<'_> {
-    match given {
-        Given::Missing | Given::Null => Given::Text(made_up().into()),
-        Given::Text(text) if text.trim().is_empty() => Given::Text(made_up().into()),
-        given => given,
-    }
-}
-
 async fn create_analyst(
     Administrator(caller): Administrator,
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Response, ApiError> {
-    let fields = input.fields()?;
-    let username =
-        or_made_up(fields.get("username"), || format!("analyst_{}", random_text(8).to_lowercase()));
-    let password = or_made_up(fields.get("password"), generate_password);
-    let role = Given::Text(Role::Analyst.as_str().into());
-    let new = NewUser::check(&username, &password, &Given::Missing, &role)?;
-    let password = new.password.clone();
-    let user = account::create_user(&state, new, &caller).await?;
+    let (user, password) = account::make_analyst(&state, &input.fields()?, &caller).await?;
     let answer = NewAnalyst {
         message: "Analyst user created successfully",
         username: user.username,

@@ -1,6 +1,7 @@
 //! One's own account: password, second factor, and where one is logged in.
 
 use crate::api::auth::session_of;
+use crate::api::preferences::choose;
 use crate::auth::factor::{self, SetUp};
 use crate::auth::session::{self, Session};
 use crate::auth::{grant, login};
@@ -8,6 +9,7 @@ use crate::console::guard::{Form, SignedIn};
 use crate::console::login::{recovery_codes, spaced};
 use crate::console::page::render;
 use crate::console::problem::PageError;
+use crate::console::refused::{FormFields, Refused};
 use crate::console::said::{Done, Said};
 use crate::error::ApiError;
 use crate::extract::Base;
@@ -16,41 +18,39 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use minijinja::{Value, context};
-use watchpost_model::Invalid;
+use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
 use watchpost_store::{Credentials, Session as Record};
 
 /// Where the page is.
 pub(super) const HERE: &str = "/account/";
 
+const PASSWORD: &FormFields =
+    &[("current_password", "Password"), ("otp", "Code"), ("new_password", "New password")];
+const FACTOR: &FormFields = &[("current_password", "Password"), ("otp", "Code")];
+const FIRST_CODE: &FormFields = &[("otp", "Code")];
+const LOOKS: &FormFields = &[("theme", "Colours"), ("time_zone", "Times")];
+
 /// What came of a form on the page.
 struct View {
-    status: StatusCode,
     said: Said,
-    /// What is wrong, by field, and with which form.
-    wrong: Invalid,
-    form: &'static str,
-    problem: String,
+    refused: Option<Refused>,
     set_up: Option<SetUp>,
 }
 
 impl View {
     fn new(said: Said) -> Self {
-        let (status, problem) = (StatusCode::OK, String::new());
-        Self { status, said, wrong: Invalid::new(), form: "", problem, set_up: None }
+        Self { said, refused: None, set_up: None }
     }
 
     /// What went wrong with a form, unless it is nothing that a form can mend.
-    fn refused(error: ApiError, form: &'static str) -> Result<Self, PageError> {
-        let view = Self { status: error.status(), form, ..Self::new(Said::NOTHING) };
-        match error {
-            ApiError::Invalid(wrong) => Ok(Self { wrong, ..view }),
-            ApiError::Conflict(_, problem) | ApiError::NotAllowed(problem) => Ok(Self { problem, ..view }),
-            ApiError::Throttled(_) => {
-                Ok(Self { problem: "Too many attempts. Wait a moment and try again.".into(), ..view })
-            }
-            error => Err(error.into()),
-        }
+    fn refused(
+        error: ApiError,
+        form: &'static str,
+        shown: &'static FormFields,
+        given: &Fields<'_>,
+    ) -> Result<Self, PageError> {
+        Ok(Self { refused: Some(Refused::new(error, form, shown, given)?), ..Self::new(Said::NOTHING) })
     }
 }
 
@@ -75,17 +75,17 @@ async fn page(state: &AppState, session: &Session, view: View) -> Result<Respons
     let current = session.caller.session.as_deref();
     let sessions = state.db.sessions_of(session.user.id, now()).await?;
     let sessions: Vec<_> = sessions.into_iter().map(|session| session_view(session, current)).collect();
-    let wrong: Value =
-        view.wrong.fields().iter().map(|(field, all)| (field.clone(), all.join(" "))).collect();
     let set_up = view.set_up.map(|set_up| {
         context! { secret => spaced(&set_up.secret), picture => Value::from_safe_string(set_up.qr_svg), address => set_up.otpauth_url }
     });
     let page = context! {
         title => "Your account",
         said => view.said.text(),
-        problem => view.problem,
-        wrong, set_up,
-        form => view.form,
+        refused => view.refused.as_ref().map(Refused::view),
+        set_up,
+        email => known.user.email.as_str(),
+        themes => choices(&THEMES_SAID, known.user.theme.as_str()),
+        zones => choices(&ZONES_SAID, known.user.time_zone.as_str()),
         others => sessions.len() > 1,
         sessions,
         single_sign_on => known.external_id.is_some(),
@@ -93,8 +93,21 @@ async fn page(state: &AppState, session: &Session, view: View) -> Result<Respons
         factor_required => factor::is_required(state, &known),
         codes_left => known.factor.recovery.len(),
     };
-    let page = render(view.status, "account.html", Some(session), page);
-    Ok(view.said.on(page, &state.settings))
+    let status = view.refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
+    let page = view.said.on(render(status, "account.html", Some(session), page), &state.settings);
+    Ok(match &view.refused {
+        Some(by) => by.on(page),
+        None => page,
+    })
+}
+
+/// What can be chosen about how pages look: the value, and what it says.
+const THEMES_SAID: [(&str, &str); 3] = [("system", "As this device"), ("light", "Light"), ("dark", "Dark")];
+const ZONES_SAID: [(&str, &str); 2] = [("browser", "As this device"), ("UTC", "UTC")];
+
+fn choices(all: &[(&str, &str)], chosen: &str) -> Vec<Value> {
+    let one = |(value, says): &(&str, &str)| context! { value => *value, says => *says, chosen => *value == chosen };
+    all.iter().map(one).collect()
 }
 
 pub(crate) async fn show(
@@ -103,6 +116,19 @@ pub(crate) async fn show(
     said: Said,
 ) -> Result<Response, PageError> {
     page(&state, &session, View::new(said)).await
+}
+
+/// Sets how pages look for whoever is signed in.
+pub(crate) async fn prefer(
+    SignedIn(session): SignedIn,
+    State(state): State<AppState>,
+    sent: Form,
+) -> Result<Response, PageError> {
+    let fields = sent.fields()?;
+    match choose(&state, &fields, &session.caller).await {
+        Ok(_) => Ok(Done::Preferred.then(HERE, &state.settings)),
+        Err(error) => page(&state, &session, View::refused(error, "looks", LOOKS, &fields)?).await,
+    }
 }
 
 /// Changes the password, which ends every other session; this one goes on under a new cookie.
@@ -125,7 +151,7 @@ pub(crate) async fn password(
             response.headers_mut().append(header::SET_COOKIE, cookie);
             Ok(response)
         }
-        Err(error) => page(&state, &session, View::refused(error, "password")?).await,
+        Err(error) => page(&state, &session, View::refused(error, "password", PASSWORD, &fields)?).await,
     }
 }
 
@@ -142,7 +168,7 @@ pub(crate) async fn set_up_factor(
     };
     let view = match prepared.await {
         Ok(set_up) => View { set_up: Some(set_up), ..View::new(Said::NOTHING) },
-        Err(error) => View::refused(error, "factor")?,
+        Err(error) => View::refused(error, "factor", FACTOR, &fields)?,
     };
     page(&state, &session, view).await
 }
@@ -164,7 +190,7 @@ pub(crate) async fn begin_factor(
                 Some(_) => Some(SetUp::prepare(&state, &before).await?),
                 None => None,
             };
-            let view = View { set_up, ..View::refused(error, "begin")? };
+            let view = View { set_up, ..View::refused(error, "begin", FIRST_CODE, &fields)? };
             page(&state, &session, view).await
         }
     }
@@ -183,7 +209,7 @@ pub(crate) async fn new_recovery_codes(
     };
     match made.await {
         Ok(codes) => Ok(recovery_codes(&codes, &base, HERE)),
-        Err(error) => page(&state, &session, View::refused(error, "factor")?).await,
+        Err(error) => page(&state, &session, View::refused(error, "factor", FACTOR, &fields)?).await,
     }
 }
 
@@ -199,7 +225,7 @@ pub(crate) async fn remove_factor(
     };
     match removed.await {
         Ok(()) => Ok(Done::FactorRemoved.then(HERE, &state.settings)),
-        Err(error) => page(&state, &session, View::refused(error, "factor")?).await,
+        Err(error) => page(&state, &session, View::refused(error, "factor", FACTOR, &fields)?).await,
     }
 }
 

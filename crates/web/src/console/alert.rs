@@ -1,25 +1,27 @@
-//! One alert: what happened, why it was raised, what was done.
+//! One alert: what happened, why it was raised, what was done, and everything that can be done.
 
 use crate::api::alerts::whole_history;
-use crate::api::triage::act;
+use crate::api::triage::{act, named, said};
 use crate::auth::session::Session;
-use crate::console::alerts::view;
+use crate::console::event_facts::{facts, origin};
 use crate::console::guard::{AlertChanger, AlertReader, CameFrom, Form, filled, own_path, version};
-use crate::console::page::{HOME, render};
+use crate::console::neighbours::around;
+use crate::console::page::{QUEUE, render};
 use crate::console::problem::PageError;
+use crate::console::queue::{self, bulk, view};
 use crate::console::said::{Done, Said};
 use crate::error::ApiError;
 use crate::extract::Id;
 use crate::state::AppState;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use watchpost_model::alert::HistoryEntry;
-use watchpost_model::event::Origin;
 use watchpost_model::triage::{Action, Verdict};
-use watchpost_model::{Alert, AlertId, Invalid, Status, invalid};
-use watchpost_pipeline::now;
+use watchpost_model::{Alert, AlertId, Severity, Status};
+use watchpost_pipeline::decode::{Fields, Format};
 
 /// The page around an alert.
 struct Around {
@@ -29,11 +31,20 @@ struct Around {
     said: Said,
     /// The list to go back to, with its filters.
     list: String,
+    /// A note that wasn't taken, so that nobody writes it twice.
+    note: String,
 }
 
 /// The list that somebody was on, with its filters.
 fn list(page: Option<String>) -> String {
-    page.filter(|page| page.starts_with("/?")).unwrap_or_else(|| HOME.to_owned())
+    let is_list = |page: &String| page == queue::HERE || page.starts_with("/alerts?");
+    page.filter(is_list).unwrap_or_else(|| QUEUE.to_owned())
+}
+
+/// The list that an address carries along.
+fn carried(query: Option<&str>) -> Option<String> {
+    let found = form_urlencoded::parse(query?.as_bytes()).find(|(name, _)| name == "list");
+    found.map(|(_, list)| own_path(&list).to_owned())
 }
 
 pub(crate) async fn show(
@@ -41,55 +52,72 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Id(id): Id<AlertId>,
     said: Said,
-    CameFrom(page): CameFrom,
+    (CameFrom(page), RawQuery(query)): (CameFrom, RawQuery),
 ) -> Result<Response, PageError> {
     let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
-    let history = whole_history(&state, &alert).await?;
-    let around = Around { status: StatusCode::OK, problem: String::new(), said, list: list(page) };
-    Ok(page_of(&state, &session, &alert, &history, around))
+    let list = list(carried(query.as_deref()).or(page));
+    let around = Around { status: StatusCode::OK, problem: String::new(), said, list, note: String::new() };
+    page_of(&state, &session, &alert, around).await
 }
 
-fn page_of(
+async fn page_of(
     state: &AppState,
     session: &Session,
     alert: &Alert,
-    history: &[HistoryEntry],
-    around: Around,
-) -> Response {
+    page: Around,
+) -> Result<Response, PageError> {
+    let history = whole_history(state, alert).await?;
     let change = |entry: &HistoryEntry| {
         context! {
             at => entry.at.to_string(),
             says => says(entry),
             why => entry.why.as_str(),
+            note => entry.action == "note",
         }
     };
     let event = &alert.event;
-    let page = context! {
+    let shown = context! {
         title => format!("Alert {}", alert.id),
-        said => around.said.text(),
-        problem => around.problem,
-        list => around.list,
+        said => page.said.text(),
+        problem => page.problem,
+        note => page.note,
+        list => page.list,
         alert => view(alert),
         rule => alert.rule.as_str(),
-        name => alert.title.clone().unwrap_or_else(|| event.event_type.clone()),
-        assignee => alert.assignee.as_ref().map(|assignee| assignee.name.clone()),
-        verdict => alert.verdict.map(Verdict::title),
-        tags => alert.tags.clone(),
-        snoozed_until => alert.snoozed_until.filter(|until| *until > now()).map(|until| until.to_string()),
+        own_severity => (alert.severity != event.severity).then(|| event.severity.title()),
+        acknowledged => alert.acknowledged_at.zip(alert.acknowledged_by.clone()).map(|(at, by)| context! { at => at.to_string(), by }),
+        resolved => alert.resolved_at.zip(alert.resolved_by.clone()).map(|(at, by)| context! { at => at.to_string(), by }),
         event_id => event.id.get(),
         received => event.created_at.to_string(),
+        occurred => event.details.occurred_at.map(|at| at.to_string()),
         description => event.description.as_str(),
-        submitted_by => match event.origin {
-            Origin::User(user) => format!("user {user}"),
-            Origin::Key(key) => format!("sensor key {key}"),
-        },
+        submitted_by => origin(event),
+        facts => facts(event, session),
+        around => around(state, session, event, Some(alert.id)).await?,
         changes => history.iter().map(change).collect::<Vec<Value>>(),
+        notes => history.iter().filter(|entry| entry.action == "note").count(),
+        people => bulk::choices(state).await?,
+        verdicts => Verdict::ALL.map(|verdict| context! { value => verdict.as_str(), says => verdict.title() }),
+        snoozes => bulk::SNOOZES.map(|(until, says)| context! { until, says }),
+        verdict_required => state.settings.verdict_required,
+        severities => Severity::ALL.map(|one| context! { value => one.as_str(), says => one.title(), chosen => one == alert.severity }),
         here => format!("/alerts/{}", alert.id),
     };
-    around.said.on(render(around.status, "alert.html", Some(session), page), &state.settings)
+    Ok(page.said.on(render(page.status, "alert.html", Some(session), shown), &state.settings))
 }
 
-/// Moves an alert on, and goes back to where the button was.
+/// What was done, as the page says it.
+fn done(action: &Action, alert: &Alert) -> Done {
+    match action {
+        Action::Acknowledge | Action::Unacknowledge | Action::Reopen | Action::Move(..) => {
+            Done::Alert(alert.id, alert.status)
+        }
+        Action::Note => Done::Noted,
+        _ => Done::AlertChanged,
+    }
+}
+
+/// Does something with an alert, and comes back to it.
 pub(crate) async fn change(
     AlertChanger(session): AlertChanger,
     State(state): State<AppState>,
@@ -97,26 +125,36 @@ pub(crate) async fn change(
     sent: Form,
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
-    let wanted = filled(&fields, "status");
-    let to =
-        Status::parse(&wanted).ok_or_else(|| Invalid::field("status", invalid::not_a_choice(&wanted)))?;
-    let back = filled(&fields, "back");
-    match act(&state, id, &Action::Move(to, None), "", version(&fields)?, &session.caller).await {
-        Ok(_) => Ok(Done::Alert(id, to).then(own_path(&back), &state.settings)),
+    let (list, caller) = (list(Some(filled(&fields, "list"))), &session.caller);
+    let name = filled(&fields, "action");
+    let body = bulk::body(&fields, &name);
+    let body = Fields::decode(Format::Json, body.as_bytes()).map_err(|_| ApiError::Internal)?;
+    let action = named(&state, &name, &body, caller).await?.ok_or(ApiError::NotFound)?;
+    let why = said(&body, &action)?;
+    let version = version(&fields)?;
+    match act(&state, id, &action, &why, version, caller).await {
+        Ok(alert) => {
+            let list = utf8_percent_encode(&list, NON_ALPHANUMERIC);
+            Ok(done(&action, &alert).then(&format!("/alerts/{id}?list={list}"), &state.settings))
+        }
         Err(ApiError::Overtaken(_) | ApiError::Conflict(..)) => {
             let alert = state.db.alert(id).await?.ok_or(ApiError::NotFound)?;
             let history = whole_history(&state, &alert).await?;
-            let problem = too_late(&history, to);
-            let around =
-                Around { status: StatusCode::CONFLICT, problem, said: Said::NOTHING, list: list(Some(back)) };
-            Ok(page_of(&state, &session, &alert, &history, around))
+            let around = Around {
+                status: StatusCode::CONFLICT,
+                problem: too_late(&history, version),
+                said: Said::NOTHING,
+                list,
+                note: filled(&fields, "text"),
+            };
+            page_of(&state, &session, &alert, around).await
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// What happened, in words.
-fn says(entry: &HistoryEntry) -> String {
+pub(super) fn says(entry: &HistoryEntry) -> String {
     let who = &entry.actor;
     let (from, to) = (entry.from.as_deref().unwrap_or_default(), entry.to.as_str());
     match (entry.action.as_str(), from, to) {
@@ -127,6 +165,13 @@ fn says(entry: &HistoryEntry) -> String {
             let verdict = entry.verdict.map(|verdict| format!(" ({})", Verdict::title(verdict)));
             format!("{} → {}{} by {who}", title(from), title(to), verdict.unwrap_or_default())
         }
+        ("severity", ..) => {
+            let title = |name: &str| {
+                Severity::parse(name).map_or_else(|| name.to_owned(), |severity| severity.title().to_owned())
+            };
+            format!("Severity {} → {} by {who}", title(from), title(to))
+        }
+        ("undo", ..) => format!("Taken back by {who}"),
         ("note", ..) => format!("Note by {who}"),
         ("assign", _, "") => format!("Given to nobody by {who}"),
         ("assign", ..) => format!("Given to {to} by {who}"),
@@ -141,18 +186,14 @@ fn says(entry: &HistoryEntry) -> String {
 }
 
 /// Who was quicker, and what came of it.
-fn too_late(history: &[HistoryEntry], wanted: Status) -> String {
-    let moved = history.iter().rev().find_map(|entry| match entry.action.as_str() {
-        "status" => Some((&entry.actor, Status::parse(&entry.to)?)),
-        _ => None,
-    });
-    let Some((who, stands)) = moved else { return "Somebody else was quicker.".to_owned() };
-    let now = stands.title();
-    match stands == wanted {
-        true => format!("Somebody else was quicker: {who} has already set it to {now}."),
+fn too_late(history: &[HistoryEntry], seen: Option<i64>) -> String {
+    let news = history.iter().filter(|entry| seen.is_none_or(|seen| entry.version > seen));
+    let said: Vec<String> = news.filter(|entry| entry.action != "raised").map(says).collect();
+    match said.is_empty() {
+        true => "That can't be done as it stands now.".to_owned(),
         false => format!(
-            "Somebody else was quicker: {who} set it to {now}, so it was not set to {}. This is how it stands now.",
-            wanted.title()
+            "Somebody else was quicker: {}. Nothing of yours was changed; this is how it stands now.",
+            said.join("; ")
         ),
     }
 }
@@ -164,34 +205,38 @@ mod tests {
 
     #[test]
     fn whoever_is_too_late_hears_what_happened() {
-        let change = |actor: &str, action: &str, to: &str| HistoryEntry {
-            version: 2,
+        let change = |version: i64, actor: &str, action: &str, from: &str, to: &str| HistoryEntry {
+            version,
             at: Timestamp::from_micros(0),
             actor: actor.into(),
             action: action.into(),
-            from: Some("OPEN".into()),
+            from: Some(from.into()),
             to: to.into(),
             verdict: None,
             why: String::new(),
         };
         let history = [
-            change("ana", "status", "ACKNOWLEDGED"),
-            change("rob", "status", "RESOLVED"),
-            change("joe", "note", ""),
+            change(2, "ana", "status", "OPEN", "ACKNOWLEDGED"),
+            change(3, "rob", "status", "ACKNOWLEDGED", "RESOLVED"),
+            change(4, "joe", "severity", "HIGH", "LOW"),
         ];
-        assert!(too_late(&history, Status::Resolved).ends_with("rob has already set it to Resolved."));
-        assert!(
-            too_late(&history, Status::Open).contains("rob set it to Resolved, so it was not set to Open.")
-        );
+        let said = too_late(&history, Some(2));
+        assert!(said.contains("Acknowledged → Resolved by rob; Severity High → Low by joe."), "{said}");
+        assert!(!said.contains("ana"), "{said}");
+        assert_eq!(too_late(&history[..1], Some(2)), "That can't be done as it stands now.");
     }
 
     #[test]
     fn only_a_list_is_gone_back_to() {
-        assert_eq!(list(Some("/?status=OPEN".into())), "/?status=OPEN");
+        for own in ["/alerts", "/alerts?status=OPEN"] {
+            assert_eq!(list(Some(own.into())), own);
+        }
         for other in
             [None, Some("/alerts/7".to_owned()), Some("//evil.example".to_owned()), Some("/login".to_owned())]
         {
-            assert_eq!(list(other), "/");
+            assert_eq!(list(other), QUEUE);
         }
+        assert_eq!(carried(Some("list=%2Falerts%3Fstatus%3DOPEN")).as_deref(), Some("/alerts?status=OPEN"));
+        assert_eq!(carried(Some("list=%2F%2Fevil.example")).as_deref(), Some("/"));
     }
 }

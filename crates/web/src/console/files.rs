@@ -31,9 +31,16 @@ impl File {
     }
 }
 
-static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
+static FILES: LazyLock<[File; 10]> = LazyLock::new(|| {
     [
         File::new("app.css", "text/css; charset=utf-8", include_str!("../static/app.css")),
+        File::new("work.css", "text/css; charset=utf-8", include_str!("../static/work.css")),
+        File::new("events.css", "text/css; charset=utf-8", include_str!("../static/events.css")),
+        File::new("events.js", "text/javascript; charset=utf-8", include_str!("../static/events.js")),
+        File::new("admin.css", "text/css; charset=utf-8", include_str!("../static/admin.css")),
+        File::new("alert.js", "text/javascript; charset=utf-8", include_str!("../static/alert.js")),
+        File::new("live.js", "text/javascript; charset=utf-8", include_str!("../static/live.js")),
+        File::new("queue.js", "text/javascript; charset=utf-8", include_str!("../static/queue.js")),
         File::new("app.js", "text/javascript; charset=utf-8", include_str!("../static/app.js")),
         File::new("icon.svg", "image/svg+xml", include_str!("../static/icon.svg")),
     ]

@@ -41,6 +41,10 @@ page_guards! {
     AlertReader => ReadAlerts;
     /// Whoever may change alerts.
     AlertChanger => ChangeAlerts;
+    /// Whoever may read events.
+    EventReader => ReadEvents;
+    /// Whoever may hand in events.
+    EventSender => IngestEvents;
     /// Any user, for their own account.
     SignedIn => UseOwnAccount;
     /// Admins.
@@ -123,13 +127,15 @@ fn next(parts: &Parts) -> String {
 }
 
 /// The page of ours that the browser says it was on.
-fn came_from(parts: &Parts) -> Option<String> {
+pub(super) fn came_from(parts: &Parts) -> Option<String> {
     let said: Uri = parts.headers.get(header::REFERER)?.to_str().ok()?.parse().ok()?;
     let ours = said.authority()?.as_str().eq_ignore_ascii_case(host(parts));
     let path = said.path_and_query()?.as_str();
     // What a form answered has the form's address, which can only be sent to.
     let below = |page: &str| said.path().starts_with(page) && said.path() != page;
-    let form = below("/admin/") || below("/account/") || said.path().ends_with("/status");
+    let ends = ["/act", "/alert", "/undo", "/delete", "/end", "/revoke", "/alerts/bulk", "/alerts/views"];
+    let form =
+        below("/account/") || below("/developer/") || ends.iter().any(|end| said.path().ends_with(end));
     (ours && !form && own_path(path) == path).then(|| path.to_owned())
 }
 
@@ -185,6 +191,11 @@ pub(crate) fn version(fields: &Fields<'_>) -> Result<Option<i64>, Invalid> {
 }
 
 impl Form {
+    /// The form as the API takes bodies.
+    pub(crate) fn input(&self) -> &Input {
+        &self.0
+    }
+
     /// What was filled in.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, PageError> {
         Ok(self.0.fields()?)
@@ -205,18 +216,16 @@ mod tests {
     use super::*;
 
     fn asked(method: &str, referer: &str) -> String {
-        let request =
-            Request::builder().method(method).uri("/alerts/7/status").header("host", "wp.example:80");
+        let request = Request::builder().method(method).uri("/alerts/7/act").header("host", "wp.example:80");
         let request = request.header("referer", referer).body(()).expect("a request");
         next(&request.into_parts().0)
     }
 
     #[test]
     fn whoever_sent_a_form_too_late_comes_back_to_its_page() {
-        assert_eq!(asked("GET", ""), "/alerts/7/status");
+        assert_eq!(asked("GET", ""), "/alerts/7/act");
         assert_eq!(asked("POST", "http://wp.example:80/?status=OPEN"), "/?status=OPEN");
-        for other in ["", "http://evil.example/?x", "http://wp.example:80/alerts/7/status", "nonsense", "/x"]
-        {
+        for other in ["", "http://evil.example/?x", "http://wp.example:80/alerts/7/act", "nonsense", "/x"] {
             assert_eq!(asked("POST", other), "/", "{other}");
         }
     }

@@ -3,14 +3,25 @@
 mod account;
 mod administration;
 mod alert;
-mod alerts;
+pub(crate) mod chart;
+mod client;
+mod developer;
+mod event_facts;
+mod events;
 mod files;
+mod first_run;
 mod guard;
+mod handover;
 mod login;
+mod neighbours;
+mod overview;
 mod page;
 mod problem;
+mod queue;
+mod refused;
 mod said;
 mod single_sign_on;
+mod snippets;
 mod stream;
 mod visible;
 
@@ -19,14 +30,26 @@ use crate::routes::Routes;
 use crate::single_sign_on::CALLBACK;
 use axum::http::Method;
 pub(crate) use page::prepare;
-pub(crate) use problem::{not_found, refusal};
+pub(crate) use problem::{framed, not_found, refusal};
 
 pub(crate) fn routes(routes: &mut Routes) {
     let page = || Operation::page(Method::GET);
     let form = || Operation::page(Method::POST);
-    routes.add(&["/"], page(), alerts::show);
+    routes.add(&["/"], page(), overview::show);
+    routes.add(&["/handover"], page(), handover::show);
+    routes.add(&["/handover"], form(), handover::see);
+    routes.add(&["/alerts"], page(), queue::show);
+    routes.add(&["/alerts/bulk"], form(), queue::bulk::change);
+    routes.add(&["/alerts/views"], form(), queue::views::create);
+    routes.add(&["/alerts/views/{id}/delete"], form(), queue::views::delete);
+    routes.add(&["/alerts/jobs/{job}"], page(), queue::bulk::show);
+    routes.add(&["/alerts/jobs/{job}/undo"], form(), queue::bulk::take_back);
     routes.add(&["/alerts/{id}"], page(), alert::show);
-    routes.add(&["/alerts/{id}/status"], form(), alert::change);
+    routes.add(&["/alerts/{id}/act"], form(), alert::change);
+    routes.add(&["/events"], page(), events::show);
+    routes.add(&["/events/export"], page(), events::export);
+    routes.add(&["/events/{id}"], page(), events::show_one);
+    routes.add(&["/events/{id}/alert"], form(), events::raise);
     routes.add(&["/stream"], page(), stream::watch);
     routes.add(&["/login"], page(), login::show);
     routes.add(&["/login"], form(), login::enter);
@@ -34,6 +57,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&[CALLBACK], page(), single_sign_on::finish);
     routes.add(&["/logout"], form(), login::leave);
     routes.add(&["/account"], page(), account::show);
+    routes.add(&["/account/preferences"], form(), account::prefer);
     routes.add(&["/account/password"], form(), account::password);
     routes.add(&["/account/factor/setup"], form(), account::set_up_factor);
     routes.add(&["/account/factor"], form(), account::begin_factor);
@@ -41,10 +65,30 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/account/factor/remove"], form(), account::remove_factor);
     routes.add(&["/account/sessions/{session}/end"], form(), account::end_session);
     routes.add(&["/account/sessions/end-others"], form(), account::end_other_sessions);
-    routes.add(&["/admin"], page(), administration::show);
-    routes.add(&["/admin/users"], form(), administration::users::create);
-    routes.add(&["/admin/users/{id}"], form(), administration::users::change);
-    routes.add(&["/admin/keys"], form(), administration::keys::create);
-    routes.add(&["/admin/keys/{id}/revoke"], form(), administration::keys::revoke);
+    administration(routes);
+    routes.add(&["/developer"], page(), developer::show);
+    routes.add(&["/developer/token"], form(), developer::token);
+    routes.add(&["/developer/event"], form(), developer::event);
+    routes.add(&["/developer/analyst"], form(), developer::analyst);
     routes.add(&["/static/{name}"], page(), files::show);
+}
+
+fn administration(routes: &mut Routes) {
+    use administration::{audit, keys, sessions, settings, user, users};
+    let page = || Operation::page(Method::GET);
+    let form = || Operation::page(Method::POST);
+    routes.add(&["/admin/users", "/admin"], page(), users::show);
+    routes.add(&["/admin/users"], form(), users::create);
+    routes.add(&["/admin/users/{id}"], page(), user::show);
+    routes.add(&["/admin/users/{id}"], form(), user::change);
+    routes.add(&["/admin/users/{id}/sessions/end"], form(), user::end_sessions);
+    routes.add(&["/admin/keys"], page(), keys::show);
+    routes.add(&["/admin/keys"], form(), keys::create);
+    routes.add(&["/admin/keys/{id}/revoke"], form(), keys::revoke);
+    routes.add(&["/admin/sessions"], page(), sessions::show);
+    routes.add(&["/admin/sessions/{session}/end"], form(), sessions::end);
+    routes.add(&["/admin/audit"], page(), audit::show);
+    routes.add(&["/admin/audit/verify"], page(), audit::verify);
+    routes.add(&["/admin/audit/export"], page(), audit::export);
+    routes.add(&["/admin/settings"], page(), settings::show);
 }

@@ -114,6 +114,8 @@ fn callers_at_once_are_not_mixed_up(server: &Server) {
                         let (rank, client) = &clients[(n + step) % clients.len()];
                         let status = server.sensor_like(client).get(&briefly(route.path)).status;
                         let fits = match (allows(*rank, route.action), rank) {
+                            // The log is read through by one at a time.
+                            (true, _) if status == 503 => route.path == "/api/v1/audit/verify",
                             (true, _) => !matches!(status, 401 | 403) && status < 500,
                             (false, Rank::Anonymous) => status == 401,
                             (false, _) => status == 403,

@@ -13,7 +13,7 @@ mod sessions;
 mod single_sign_on;
 mod smuggling;
 mod tls;
-mod totp;
+pub(crate) mod totp;
 
 use crate::server::{Client, Server};
 use serde_json::{Value, json};

@@ -117,18 +117,36 @@ fn hostile_text_from_every_door_never_runs() {
     assert!(alerts.len() >= 55, "{} alerts hold a payload", alerts.len());
     let browser = Browser::start(true);
     browser.log_in(&server);
-    browser.find(".alert-row, main .card");
-    let mut pages: Vec<String> =
-        ["/", "/?page=2", "/?page=3", "/account/", "/admin/", "/admin/?keys_page=2", "/admin/?keys_page=3"]
-            .map(str::to_owned)
-            .into();
+    browser.find("main .tiles");
+    let mut pages: Vec<String> = [
+        "/",
+        "/alerts",
+        "/alerts?page=2",
+        "/alerts?page=3",
+        "/alerts?fold=group",
+        "/alerts?fold=group&page=2",
+        "/account/",
+        "/admin/",
+        "/admin/keys",
+        "/admin/keys?page=2",
+        "/admin/keys?page=3",
+        "/admin/sessions",
+        "/admin/audit",
+        "/admin/audit?page=2",
+        "/admin/users/1",
+        "/developer/",
+    ]
+    .map(str::to_owned)
+    .into();
+    pages.extend(["/events", "/events?since=-1h&page_size=100", "/events?page=2"].map(str::to_owned));
     pages.extend(alerts.iter().map(|alert| format!("/alerts/{}", alert["id"])));
+    pages.extend(alerts.iter().map(|alert| format!("/events/{}", alert["event_id"])));
     let quoted = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     pages.extend(
         payloads
             .iter()
             .take(20)
-            .map(|payload| format!("/?search={}&source_name={}", quoted(payload), quoted(payload))),
+            .map(|payload| format!("/alerts?search={}&source_name={}", quoted(payload), quoted(payload))),
     );
     pages.extend(payloads.iter().take(10).map(|payload| format!("/login?next={}", quoted(payload))));
     pages.extend(payloads.iter().take(10).map(|payload| format!("/alerts/{}", quoted(payload))));
@@ -156,7 +174,7 @@ fn other_site(victim: &str) -> u16 {
         const forms = [
             ['/admin/users', {{username: 'mallory', password: 'wolkenbruch im mai', role: 'ADMIN'}}],
             ['/admin/keys', {{name: 'mallory'}}],
-            ['/alerts/1/status', {{status: 'RESOLVED', version: '1'}}],
+            ['/alerts/1/act', {{action: 'resolve', version: '1'}}],
             ['/account/sessions/end-others', {{}}],
             ['/logout', {{}}],
             ['/login', {{username: 'mallory', password: 'wolkenbruch im mai', next: '/'}}],
@@ -233,7 +251,7 @@ fn other_sites_can_do_and_read_nothing() {
         assert_eq!(browser.get("title"), Value::from("other"), "{origin}: nothing was read");
         assert_eq!(counts(), before, "{origin}");
         browser.go(&format!("{}/", server.address));
-        browser.find(".alert-row");
+        browser.find("main .tiles");
     }
     // Nor can it show a page of ours in a frame.
     browser.go(&format!("{}/login", server.address));

@@ -59,7 +59,22 @@ fn no_secret_is_told_even_at_trace(before: &Server) {
     keep(&cookie);
     let console = server.anonymous().with("cookie", &format!("watchpost={cookie}"));
     // Everything that answers, is broken, or says no.
-    for path in ["/", "/account/", "/admin/", "/nope", "/login", "/login/single-sign-on", "/api/v1/schema"] {
+    for path in [
+        "/",
+        "/account/",
+        "/admin/",
+        "/admin/users/1",
+        "/admin/keys",
+        "/admin/sessions",
+        "/admin/audit",
+        "/admin/audit/export",
+        "/admin/settings",
+        "/developer/",
+        "/nope",
+        "/login",
+        "/login/single-sign-on",
+        "/api/v1/schema",
+    ] {
         told += &console.get(path).text;
     }
     for path in [

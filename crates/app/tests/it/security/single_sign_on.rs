@@ -64,7 +64,7 @@ fn server_with(engine: Engine, issuer: &str) -> Server {
 
 /// Goes through the provider's own pages.
 fn sign_in(browser: &Browser, server: &Server, name: &str) {
-    browser.go(&format!("{}/admin/?users_page=1", server.address));
+    browser.go(&format!("{}/admin/?page=1", server.address));
     assert_eq!(browser.text("main a.button"), "Sign in with the test's provider");
     browser.click("main a.button");
     browser.fill("input[name=login]", name);

@@ -33,18 +33,18 @@ pub(super) fn code(secret: &str, step: u64) -> String {
 }
 
 /// Codes that haven't been used: each call has a step of its own, among those that are taken now.
-pub(super) struct App {
+pub(crate) struct App {
     secret: String,
     used: u64,
 }
 
 impl App {
-    pub(super) fn new(secret: &str) -> Self {
+    pub(crate) fn new(secret: &str) -> Self {
         Self { secret: secret.replace(' ', ""), used: 0 }
     }
 
     /// A code that is good once. Of the three steps that are taken at a time only so many are there.
-    pub(super) fn code(&mut self) -> String {
+    pub(crate) fn code(&mut self) -> String {
         let next = if self.used == 0 { step() - 1 } else { self.used + 1 };
         assert!(next <= step() + 1, "no code is left for now");
         self.used = next;

@@ -1,28 +1,29 @@
-//! The forms about users.
+//! The list of users, and the form that makes one.
 
-use super::{View, back, page};
-use crate::api::users::role_of;
-use crate::auth::account::{change_user, create_user, remove_factor, reset_password};
+use super::{paged, roles, ways};
+use crate::auth::account::create_user;
 use crate::auth::secret::generate_password;
-use crate::console::guard::{Administrator, CameFrom, Form, filled, version};
+use crate::auth::session::Session;
+use crate::console::guard::{Administrator, Form, filled};
+use crate::console::page::render;
 use crate::console::problem::PageError;
-use crate::console::said::Done;
-use crate::extract::{Base, Id};
+use crate::console::refused::{FormFields, Refused};
+use crate::console::said::{Done, Said};
+use crate::extract::ListRequest;
+use crate::query::Query;
 use crate::state::AppState;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
 use watchpost_model::text::Given;
-use watchpost_model::user::{NewUser, UserChangeRequest};
-use watchpost_model::{Invalid, Role, User, UserId, invalid};
-use watchpost_pipeline::decode::Fields;
+use watchpost_model::user::NewUser;
+use watchpost_model::{Role, User};
 
-/// All roles to choose from.
-pub(super) fn roles(chosen: Role) -> Vec<Value> {
-    let one =
-        |role: Role| context! { value => role.as_str(), says => role.title(), chosen => role == chosen };
-    Role::ALL.map(one).to_vec()
-}
+/// Where the page is.
+const HERE: &str = "/admin/users";
+const NEW: &FormFields =
+    &[("username", "Name"), ("email", "Address"), ("password", "Password"), ("role", "Role")];
 
 pub(super) fn view(user: User) -> Value {
     context! {
@@ -30,21 +31,77 @@ pub(super) fn view(user: User) -> Value {
         version => user.version,
         username => user.username,
         email => user.email,
+        role => user.role.title(),
         active => user.active,
         second_factor => user.second_factor,
         single_sign_on => user.single_sign_on,
         must_change_password => user.must_change_password,
+        created_at => user.created_at.to_string(),
         last_login_at => user.last_login_at.map(|at| at.to_string()),
         roles => roles(user.role),
     }
+}
+
+/// What came of the form.
+enum Came {
+    Nothing,
+    Refused(Refused),
+    /// A password for this user, shown this once.
+    Password(User, String),
+}
+
+async fn page(
+    state: &AppState,
+    session: &Session,
+    asked: ListRequest,
+    said: Said,
+    came: Came,
+) -> Result<Response, PageError> {
+    let asked = paged(asked);
+    let (filter, request) = asked.query.users()?;
+    let users = state.db.users(&filter, request).await?;
+    let (mut status, mut refused, mut made) = (StatusCode::OK, None, None);
+    match came {
+        Came::Nothing => {}
+        Came::Refused(by) => (status, refused) = (by.status, Some(by)),
+        Came::Password(user, password) => {
+            made = Some(context! { id => user.id.get(), username => user.username, password });
+        }
+    }
+    let kept = refused.as_ref().map(Refused::view);
+    let page = context! {
+        title => "Users",
+        said => said.text(),
+        refused => kept,
+        made,
+        search => asked.query.get("search").unwrap_or_default(),
+        chosen_role => asked.query.get("role").unwrap_or_default().to_ascii_uppercase(),
+        chosen_state => asked.query.get("is_active").unwrap_or_default(),
+        narrowed => filter.search.is_some() || filter.role.is_some() || filter.active.is_some(),
+        links => ways(&users, &asked, HERE)?,
+        users => users.rows.into_iter().map(view).collect::<Vec<_>>(),
+        roles => roles(Role::Analyst),
+    };
+    let page = said.on(render(status, "users.html", Some(session), page), &state.settings);
+    Ok(match &refused {
+        Some(by) => by.on(page),
+        None => page,
+    })
+}
+
+pub(crate) async fn show(
+    Administrator(session): Administrator,
+    State(state): State<AppState>,
+    said: Said,
+    asked: ListRequest,
+) -> Result<Response, PageError> {
+    page(&state, &session, asked, said, Came::Nothing).await
 }
 
 /// Makes a user; a password that is left out is made up and shown once.
 pub(crate) async fn create(
     Administrator(session): Administrator,
     State(state): State<AppState>,
-    CameFrom(before): CameFrom,
-    Base(base): Base,
     sent: Form,
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
@@ -57,60 +114,11 @@ pub(crate) async fn create(
         Ok(new) => create_user(&state, new, &session.caller).await,
         Err(wrong) => Err(wrong.into()),
     };
-    let view = match made {
-        Err(error) => View::refused(error, &fields)?,
-        Ok(_) if !given.is_empty() => return Ok(back(Done::UserMade, before, &state)),
-        Ok(user) => View::with_secret("Password", user.username, password),
+    let came = match made {
+        Ok(_) if !given.is_empty() => return Ok(Done::UserMade.then(HERE, &state.settings)),
+        Ok(user) => Came::Password(user, password),
+        Err(error) => Came::Refused(Refused::new(error, "new", NEW, &fields)?),
     };
-    page(&state, &session, &base, view).await
-}
-
-/// One thing to change about a user, and what is said when it was done. A new password is said by showing it.
-fn wanted(fields: &Fields<'_>) -> Result<(UserChangeRequest, Option<Done>), Invalid> {
-    let mut change = UserChangeRequest::default();
-    let done = match filled(fields, "change").as_str() {
-        "role" => {
-            let role = role_of(&fields.get("role")).map_err(|message| Invalid::field("role", message))?;
-            change.role = Some(role);
-            Some(Done::RoleSet)
-        }
-        "activate" => {
-            change.active = Some(true);
-            Some(Done::Activated)
-        }
-        "deactivate" => {
-            change.active = Some(false);
-            Some(Done::Deactivated)
-        }
-        // A password is given apart, see [`change`].
-        "password" => None,
-        "factor" => Some(Done::FactorTaken),
-        other => return Err(Invalid::field("change", invalid::not_a_choice(other))),
-    };
-    Ok((change, done))
-}
-
-/// Changes one thing about a user: the role, whether they may log in, or the password.
-pub(crate) async fn change(
-    Administrator(session): Administrator,
-    State(state): State<AppState>,
-    Id(id): Id<UserId>,
-    (CameFrom(before), Base(base)): (CameFrom, Base),
-    sent: Form,
-) -> Result<Response, PageError> {
-    let fields = sent.fields()?;
-    let (change, done) = wanted(&fields)?;
-    let caller = &session.caller;
-    let changed = match done {
-        Some(Done::FactorTaken) => remove_factor(&state, id, caller).await.map(|()| None),
-        Some(_) => change_user(&state, id, change, version(&fields)?, caller).await.map(|_| None),
-        // An Admin who resets their own password has ended this very session, and still sees the new one.
-        None => reset_password(&state, id, caller).await.map(Some),
-    };
-    let view = match (changed, done) {
-        (Ok(Some((user, password))), _) => View::with_secret("One-time password", user.username, password),
-        (Ok(None), done) => return Ok(back(done.unwrap_or(Done::RoleSet), before, &state)),
-        (Err(error), _) => View { kept: Default::default(), ..View::refused(error, &fields)? },
-    };
-    page(&state, &session, &base, view).await
+    let asked = ListRequest { query: Query::parse("")?, address: HERE.to_owned() };
+    page(&state, &session, asked, Said::NOTHING, came).await
 }

@@ -1,36 +1,37 @@
 //! Query parameters: each list says which it takes, and the documentation says it from the same table.
 
-use crate::api::audit::ExportFormat;
+mod access;
+
+mod address;
+
+use crate::api::export::ExportFormat;
 use crate::api::triage::person;
 use crate::auth::guard::Caller;
 use crate::error::{ApiError, choose_from};
 pub(crate) use crate::params::*;
 use crate::state::AppState;
 use crate::stream::{Topic, Wanted};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use watchpost_model::filter::{
     About, AlertFilter, AlertOrder, EventFilter, Field, MAX_NEEDLE_CHARS, MAX_VALUES, Span, Triage, Watch,
     Whose,
 };
-use watchpost_model::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
+use watchpost_model::page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageRequest};
 use watchpost_model::terms::Search;
 use watchpost_model::triage::{Verdict, check_tag};
 use watchpost_model::{AlertId, EventId, Invalid, Severity, Status, Timestamp};
 use watchpost_pipeline::now;
-use watchpost_store::{AuditFilter, GroupFilter, GroupOrder};
+use watchpost_store::{GroupFilter, GroupOrder};
 
 /// Parameters in one request; a list takes ten or so.
 const MAX_PARAMS: usize = 100;
 
 /// The parameters of a request, decoded.
+#[derive(Default)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
-
-/// Everything but what may stand in a query as it is.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b',');
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
@@ -63,30 +64,6 @@ impl Query {
                 wrong.add(&shown, format!("Unknown parameter. Known are: {}.", names.join(", ")));
             }
         }
-    }
-
-    /// The query with another page, for links; page 1 needs no number. A link with a place in the list keeps the
-    /// number only where there was one.
-    pub(crate) fn with_page(&self, page: u32, cursor: Option<Cursor>) -> String {
-        let mut text = String::new();
-        let kept = self.pairs.iter().filter(|(name, _)| name != "page" && name != "cursor");
-        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
-        let (number, place) = (page.to_string(), cursor.map(|cursor| cursor.to_string()));
-        let numbered = page > 1 && (!self.has("cursor") || self.has("page"));
-        let page = numbered.then_some(("page", number.as_str()));
-        let place = place.as_deref().map(|place| ("cursor", place));
-        for (name, value) in kept.chain(place).chain(page) {
-            text.push(if text.is_empty() { '?' } else { '&' });
-            text.extend(utf8_percent_encode(name, ESCAPED));
-            text.push('=');
-            text.extend(utf8_percent_encode(value, ESCAPED));
-        }
-        text
-    }
-
-    /// Whether pages are called by their numbers: unless somebody came by a place alone.
-    pub(crate) fn is_numbered(&self) -> bool {
-        !self.has("cursor") || self.has("page")
     }
 
     fn choices<T>(&self, param: &Param, read: fn(&str) -> Option<T>, wrong: &mut Invalid) -> Vec<T> {
@@ -141,15 +118,34 @@ impl Query {
     }
 
     fn about(&self, wrong: &mut Invalid) -> About {
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut without) = (BTreeMap::new(), BTreeMap::new());
         for field in Field::ALL {
-            let values = self.texts(field.name(), wrong);
-            if !values.is_empty() {
-                fields.insert(field, values);
+            for (name, kept) in [(field.name(), &mut fields), (left_out(field), &mut without)] {
+                let values = self.texts(name, wrong);
+                if !values.is_empty() {
+                    kept.insert(field, values);
+                }
             }
         }
         let search = self.texts("search", wrong).pop().map(|text| Search::parse(&text));
-        About { fields, search, span: self.span(now(), wrong) }
+        About { fields, without, search, span: self.span(now(), wrong) }
+    }
+
+    /// The severities asked for, less those that are left out; none means any.
+    fn severities(&self, wrong: &mut Invalid) -> Vec<Severity> {
+        let mut wanted = self.choices(&SEVERITY, Severity::parse, wrong);
+        let unwanted = self.choices(&NOT_SEVERITY, Severity::parse, wrong);
+        if unwanted.is_empty() {
+            return wanted;
+        }
+        if wanted.is_empty() {
+            wanted = Severity::ALL.to_vec();
+        }
+        wanted.retain(|severity| !unwanted.contains(severity));
+        if wanted.is_empty() {
+            wrong.add(NOT_SEVERITY.name, "Every severity that is asked for is left out.".to_owned());
+        }
+        wanted
     }
 
     fn page(&self, wrong: &mut Invalid) -> Result<PageRequest, ApiError> {
@@ -191,55 +187,41 @@ impl Query {
         page
     }
 
-    fn audit_filter(&self, wrong: &mut Invalid) -> AuditFilter {
-        AuditFilter {
-            actors: self.texts("actor", wrong),
-            actions: self.texts("action", wrong),
-            objects: self.texts("object", wrong),
-            addresses: self.texts("address", wrong),
-            span: self.span(now(), wrong),
+    fn event_filter(&self, wrong: &mut Invalid) -> EventFilter {
+        EventFilter {
+            ids: self.ids::<EventId>(wrong),
+            severities: self.severities(wrong),
+            about: self.about(wrong),
         }
-    }
-
-    /// The audit log.
-    pub(crate) fn audit(&self) -> Result<(AuditFilter, PageRequest), ApiError> {
-        let mut wrong = Invalid::new();
-        self.name_unknown(AUDIT, &mut wrong);
-        let filter = self.audit_filter(&mut wrong);
-        let page = self.page(&mut wrong);
-        wrong.into_result()?;
-        Ok((filter, page?))
-    }
-
-    /// An export of the audit log.
-    pub(crate) fn audit_export(&self) -> Result<(AuditFilter, ExportFormat), ApiError> {
-        let mut wrong = Invalid::new();
-        self.name_unknown(AUDIT_EXPORT, &mut wrong);
-        let filter = self.audit_filter(&mut wrong);
-        let format = match self.get("format") {
-            None | Some("ndjson") => ExportFormat::Ndjson,
-            Some("csv") => ExportFormat::Csv,
-            Some(other) => {
-                wrong.add("format", choose_from(other, EXPORT_FORMAT.choices));
-                ExportFormat::Ndjson
-            }
-        };
-        wrong.into_result()?;
-        Ok((filter, format))
     }
 
     /// A list of events.
     pub(crate) fn events(&self) -> Result<(EventFilter, PageRequest), ApiError> {
         let mut wrong = Invalid::new();
         self.name_unknown(EVENTS, &mut wrong);
-        let filter = EventFilter {
-            ids: self.ids::<EventId>(&mut wrong),
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
-            about: self.about(&mut wrong),
-        };
+        let filter = self.event_filter(&mut wrong);
         let page = self.page(&mut wrong);
         wrong.into_result()?;
         Ok((filter, page?))
+    }
+
+    /// Events of which something is told, whatever their list looks like; of parameters that are known.
+    pub(crate) fn events_of(&self, known: &[Param]) -> Result<EventFilter, ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(known, &mut wrong);
+        let filter = self.event_filter(&mut wrong);
+        wrong.into_result()?;
+        Ok(filter)
+    }
+
+    /// An export of events.
+    pub(crate) fn event_export(&self) -> Result<(EventFilter, ExportFormat), ApiError> {
+        let mut wrong = Invalid::new();
+        self.name_unknown(EVENT_EXPORT, &mut wrong);
+        let filter = self.event_filter(&mut wrong);
+        let format = ExportFormat::read(self, &mut wrong);
+        wrong.into_result()?;
+        Ok((filter, format))
     }
 
     /// A list of alerts.
@@ -249,7 +231,7 @@ impl Query {
         let (order, descending) = self.order(&ORDERING, &mut wrong);
         let filter = AlertFilter {
             ids: self.ids::<AlertId>(&mut wrong),
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
+            severities: self.severities(&mut wrong),
             event_severities: self.choices(&EVENT_SEVERITY, Severity::parse, &mut wrong),
             statuses: self.choices(&STATUS, Status::parse, &mut wrong),
             about: self.about(&mut wrong),
@@ -267,10 +249,7 @@ impl Query {
         let mut wrong = Invalid::new();
         self.name_unknown(STREAM, &mut wrong);
         let topics = self.choices(&TOPICS, Topic::parse, &mut wrong);
-        let watch = Watch {
-            severities: self.choices(&SEVERITY, Severity::parse, &mut wrong),
-            about: self.about(&mut wrong),
-        };
+        let watch = Watch { severities: self.severities(&mut wrong), about: self.about(&mut wrong) };
         wrong.into_result()?;
         Ok(Wanted::new(&topics, watch))
     }
@@ -353,23 +332,24 @@ impl Query {
     }
 }
 
+/// The parameter that leaves values of a field out.
+pub(crate) const fn left_out(field: Field) -> &'static str {
+    match field {
+        Field::Source => NOT_SOURCE.name,
+        Field::Type => NOT_TYPE.name,
+        Field::Host => NOT_HOST.name,
+        Field::User => NOT_USER.name,
+        Field::SrcIp => NOT_SRC_IP.name,
+        Field::DstIp => NOT_DST_IP.name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn query(text: &str) -> Query {
         Query::parse(text).expect("few parameters")
-    }
-
-    #[test]
-    fn links_keep_the_filters() {
-        let q = query("search=a%20b%26c&page=3&severity=HIGH,LOW");
-        assert_eq!(q.with_page(4, None), "?search=a%20b%26c&severity=HIGH,LOW&page=4");
-        assert_eq!(q.with_page(1, None), "?search=a%20b%26c&severity=HIGH,LOW");
-        assert_eq!(query("").with_page(1, None), "");
-        let place = Some(Cursor { backwards: false, rank: 0, time: 0, id: 7 });
-        assert_eq!(q.with_page(4, place), "?search=a%20b%26c&severity=HIGH,LOW&cursor=a0-0-7&page=4");
-        assert_eq!(query("cursor=a0-0-9&severity=LOW").with_page(2, place), "?severity=LOW&cursor=a0-0-7");
     }
 
     #[test]
@@ -393,6 +373,20 @@ mod tests {
         assert_eq!(filter.statuses, [Status::Open]);
         assert_eq!(filter.about, About::default());
         assert_eq!(page, PageRequest::numbered(1, 100));
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_like_what_is_asked_for() {
+        let asked = "not_host=a&not_host=B&not_src_ip=&not_severity=low,HIGH&severity=low,critical";
+        let (filter, _) = query(asked).events().expect("fine");
+        assert_eq!(filter.severities, [Severity::Critical]);
+        assert_eq!(filter.about.without, [(Field::Host, vec!["a".to_owned(), "B".into()])].into());
+        let (filter, _) = query("not_severity=LOW").alerts().expect("fine");
+        assert_eq!(filter.severities, [Severity::Medium, Severity::High, Severity::Critical]);
+        let Err(ApiError::Invalid(wrong)) = query("severity=LOW&not_severity=LOW").events() else {
+            panic!("nothing is left")
+        };
+        assert!(wrong.fields().contains_key("not_severity"));
     }
 
     #[test]
