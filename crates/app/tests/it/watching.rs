@@ -555,7 +555,10 @@ fn a_browser_comes_back_by_itself_and_misses_nothing() {
     let mut server = Server::start(Engine::Sqlite);
     let browser = Browser::start(true);
     browser.log_in(&server);
-    browser.reads("h1", "Alerts");
+    browser.find("main h1");
+    // A page that doesn't watch by itself.
+    browser.go(&format!("{}/account", server.address));
+    browser.reads("main h1", "Your account");
     browser.run(
         "window.told = []; window.stream = new EventSource('/stream?topics=alerts');
          stream.addEventListener('alert', (message) => told.push(JSON.parse(message.data).event.description));",
