@@ -1,5 +1,6 @@
 //! The live stream: whoever reads it gets everything once, wherever they are cut, and nobody gets what they may not.
 
+use crate::browser::Browser;
 use crate::jobs::done;
 use crate::ledger::all;
 use crate::listener::{Listener, Message};
@@ -547,4 +548,36 @@ fn a_quiet_stream_says_that_it_is_there_and_how_far() {
     let later: i64 = stream.last.split('.').next().unwrap().parse().unwrap();
     assert!(later >= first + 14, "{block:?}");
     assert!(stream.last.ends_with(".0.1"), "{block:?}");
+}
+
+#[test]
+fn a_browser_comes_back_by_itself_and_misses_nothing() {
+    let mut server = Server::start(Engine::Sqlite);
+    let browser = Browser::start(true);
+    browser.log_in(&server);
+    browser.find("main h1");
+    // A page that doesn't watch by itself.
+    browser.go(&format!("{}/account", server.address));
+    browser.reads("main h1", "Your account");
+    browser.run(
+        "window.told = []; window.stream = new EventSource('/stream?topics=alerts');
+         stream.addEventListener('alert', (message) => told.push(JSON.parse(message.data).event.description));",
+    );
+    let reads = |script: &str, wanted: Value| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while browser.run(script) != wanted {
+            assert!(Instant::now() < deadline, "{script}: {} and not {wanted}", browser.run(script));
+        }
+    };
+    reads("return stream.readyState", json!(1));
+    server.admin().event("HIGH", "before");
+    reads("return told", json!(["before"]));
+    let listen = server.address.trim_start_matches("http://").to_owned();
+    assert_eq!(server.stop(), Some(0));
+    server.set(&[("WATCHPOST_LISTEN", &listen)]);
+    server.restart();
+    server.admin().event("HIGH", "while it was away");
+    reads("return told", json!(["before", "while it was away"]));
+    server.admin().event("HIGH", "after");
+    reads("return told", json!(["before", "while it was away", "after"]));
 }
