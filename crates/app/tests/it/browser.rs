@@ -105,6 +105,11 @@ impl Browser {
         self.post("url", &json!({"url": url}));
     }
 
+    /// What a script on the page gives back.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", &json!({"script": script, "args": []}))
+    }
+
     /// The element that a CSS selector names, as soon as it is there.
     #[track_caller]
     pub(crate) fn find(&self, selector: &str) -> String {

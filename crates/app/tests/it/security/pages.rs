@@ -82,17 +82,16 @@ fn payloads() -> Vec<String> {
     all
 }
 
-#[test]
-fn hostile_text_from_every_door_never_runs() {
-    let server = Server::start(Engine::Sqlite);
+/// Puts every text into every field that takes texts, through the API.
+fn fill_every_field(server: &Server, payloads: &[String]) {
     let admin = server.admin();
-    let payloads = payloads();
-    assert!(payloads.len() >= 60, "{}", payloads.len());
+    let post = |path: &str, body: Value| admin.post_json(path, &body.to_string());
     for (n, payload) in payloads.iter().enumerate() {
-        let short: String = payload.chars().filter(|c| *c != '\0').take(90).collect();
+        let long = payload.replace('\0', "");
+        let short: String = long.chars().take(90).collect();
         let event = json!({
-            "source_name": short, "event_type": short, "severity": "CRITICAL", "description": payload.replace('\0', ""),
-            "host": short, "user": short, "attributes": {short.clone(): payload.replace('\0', "")}
+            "source_name": short, "event_type": short, "severity": "CRITICAL", "description": long,
+            "host": short, "user": short, "attributes": {short.clone(): long}
         });
         match n % 2 {
             0 => drop(admin.post_json("/api/v1/events", &event.to_string())),
@@ -103,7 +102,9 @@ fn hostile_text_from_every_door_never_runs() {
                 event.to_string().as_bytes(),
             )),
         }
-        admin.post_json("/api/v1/keys", &json!({"name": short, "source_name": short}).to_string());
+        post("/api/v1/keys", json!({"name": short, "source_name": short}));
+        let name: String = format!("{n} {short}").chars().take(60).collect();
+        post("/api/v1/views", json!({"name": name, "query": "status=OPEN", "shared": n % 2 == 0}));
         let agent: String = short.chars().filter(char::is_ascii_graphic).collect();
         let body = json!({"username": ADMIN, "password": PASSWORD}).to_string();
         if n % 8 == 0 {
@@ -113,18 +114,34 @@ fn hostile_text_from_every_door_never_runs() {
         server.anonymous().post_json("/api/v1/auth/login", &body);
     }
     let alerts = admin.get("/api/v1/alerts?page_size=100").expect(200);
+    for (alert, payload) in alerts["results"].as_array().unwrap().iter().zip(payloads) {
+        let text = payload.replace('\0', "");
+        let short: String = text.chars().take(90).collect();
+        let path = |action: &str| format!("/api/v1/alerts/{}/{action}", alert["id"]);
+        post(&path("title"), json!({"title": short, "why": short}));
+        post(&path("severity"), json!({"severity": "HIGH", "why": text}));
+        post(&path("snooze"), json!({"until": "+1h", "why": text}));
+        post(&path("notes"), json!({"text": text}));
+        post(&path("resolve"), json!({"verdict": "BENIGN", "why": text}));
+    }
+}
+
+/// Every page, with texts in every parameter as well.
+fn every_page(server: &Server, payloads: &[String]) -> Vec<String> {
+    let alerts = server.admin().get("/api/v1/alerts?page_size=100").expect(200);
     let alerts = alerts["results"].as_array().unwrap();
     assert!(alerts.len() >= 55, "{} alerts hold a payload", alerts.len());
-    let browser = Browser::start(true);
-    browser.log_in(&server);
-    browser.find("main .tiles");
     let mut pages: Vec<String> = [
         "/",
+        "/handover",
         "/alerts",
         "/alerts?page=2",
         "/alerts?page=3",
         "/alerts?fold=group",
         "/alerts?fold=group&page=2",
+        "/events",
+        "/events?since=-1h&page_size=100",
+        "/events?page=2",
         "/account/",
         "/admin/",
         "/admin/keys",
@@ -138,18 +155,31 @@ fn hostile_text_from_every_door_never_runs() {
     ]
     .map(str::to_owned)
     .into();
-    pages.extend(["/events", "/events?since=-1h&page_size=100", "/events?page=2"].map(str::to_owned));
     pages.extend(alerts.iter().map(|alert| format!("/alerts/{}", alert["id"])));
     pages.extend(alerts.iter().map(|alert| format!("/events/{}", alert["event_id"])));
     let quoted = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-    pages.extend(
-        payloads
-            .iter()
-            .take(20)
-            .map(|payload| format!("/alerts?search={}&source_name={}", quoted(payload), quoted(payload))),
-    );
-    pages.extend(payloads.iter().take(10).map(|payload| format!("/login?next={}", quoted(payload))));
-    pages.extend(payloads.iter().take(10).map(|payload| format!("/alerts/{}", quoted(payload))));
+    for payload in payloads.iter().take(10).map(|payload| quoted(payload)) {
+        let filters = format!("search={payload}&source_name={payload}&host={payload}&not_user={payload}");
+        pages.push(format!("/alerts?{filters}&tag={payload}&assignee={payload}&since={payload}"));
+        pages.extend([format!("/alerts?{filters}"), format!("/events?{filters}")]);
+        pages.extend([format!("/handover?since={payload}"), format!("/login?next={payload}")]);
+        pages.extend([format!("/alerts/{payload}"), format!("/alerts/jobs/{payload}")]);
+        pages.extend([format!("/alerts/1?list={payload}"), format!("/?range={payload}")]);
+        pages.extend([format!("/admin/users?search={payload}"), format!("/admin/audit?actor={payload}")]);
+    }
+    pages
+}
+
+#[test]
+fn hostile_text_from_every_door_never_runs() {
+    let server = Server::start(Engine::Sqlite);
+    let payloads = payloads();
+    assert!(payloads.len() >= 60, "{}", payloads.len());
+    fill_every_field(&server, &payloads);
+    let pages = every_page(&server, &payloads);
+    let browser = Browser::start(true);
+    browser.log_in(&server);
+    browser.find("main .tiles");
     for page in &pages {
         browser.go(&format!("{}{page}", server.address));
         browser.find("main");
@@ -161,7 +191,7 @@ fn hostile_text_from_every_door_never_runs() {
     let blocked: Vec<&String> =
         complaints.iter().filter(|said| !said.contains("the server responded with a status of")).collect();
     assert!(blocked.is_empty(), "the policy had something to stop: {blocked:#?}");
-    assert!(pages.len() > 90);
+    assert!(pages.len() > 200);
 }
 
 /// A site that sends whatever it is told to in the browser of whoever visits it.

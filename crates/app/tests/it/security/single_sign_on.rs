@@ -89,7 +89,7 @@ fn people_log_in_at_a_real_provider_in_a_real_browser() {
         let browser = Browser::start(true);
         sign_in(&browser, &server, "lead.jane");
         // Where she wanted to go, as what her group makes her.
-        browser.reads("h1", "Administration");
+        browser.reads("h1", "Users");
         assert!(browser.text(".who a").contains("lead.jane Admin"), "{}", browser.text(".who a"));
         let mut complaints = browser.complaints();
         complaints.retain(|complaint| complaint.contains(&server.address));
