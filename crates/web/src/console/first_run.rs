@@ -1,7 +1,6 @@
 //! The first run: what somebody does who has nothing yet, and how far they are. It goes by itself a while after the
 //! first event.
 
-use crate::api::stats::{Window, bars};
 use crate::auth::session::Session;
 use crate::console::problem::PageError;
 use crate::console::snippets::{SOME_KEY, snippets};
@@ -24,8 +23,8 @@ pub(super) async fn steps(
     base: &str,
     stored: i64,
 ) -> Result<Option<Value>, PageError> {
-    let lately = bars(state, Window::last(SECONDS)).await?;
-    if stored > lately.iter().flat_map(|bar| bar.counts).sum() {
+    let long_ago = now().plus_seconds(-SECONDS);
+    if stored > 0 && state.db.oldest_event().await?.is_some_and(|oldest| oldest < long_ago) {
         return Ok(None);
     }
     let may = |action| allows(session.caller.rank, action);
@@ -38,6 +37,7 @@ pub(super) async fn steps(
     Ok(Some(context! {
         has_key => state.db.has_keys(now()).await?,
         arrived => stored > 0,
+        one => stored == 1,
         event => event.as_ref().map(event_view),
         alert => alert.as_ref().map(alert_view),
         snippets => snippets(base, SOME_KEY, &KeyLimits::default()),

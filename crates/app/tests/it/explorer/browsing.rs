@@ -34,11 +34,11 @@ fn narrowing(scripts: bool) {
     let way = |label: &str| format!("a[aria-label='{label}']");
     let shown = if scripts { ".event-row .detail" } else { "main [data-detail]" };
     browser.find(shown);
-    browser.click(&format!("{shown} {}", way("Only Type login")));
+    browser.click(&format!("{shown} {}", way("Filter by Type login")));
     browser.counts(".event-row", 10);
     assert_eq!(browser.path(&server), "/events?source_name=fw&event_type=login");
     browser.click(".event-row:first-child .open");
-    browser.click(&format!("{shown} {}", way("Without Host host-2")));
+    browser.click(&format!("{shown} {}", way("Filter out Host host-2")));
     browser.counts(".event-row", 8);
     browser.click(".chip a[aria-label='Without Source: fw']");
     browser.counts(".event-row", 24);

@@ -8,6 +8,7 @@ mod range;
 use crate::api::explore::{FacetsView, HistogramView, file, most_said, over_time};
 use crate::api::page::{links, neighbours};
 use crate::console::chart::{Bar, Pick, stacked};
+use crate::console::first_run;
 use crate::console::guard::EventReader;
 use crate::console::page::render;
 use crate::console::problem::PageError;
@@ -25,10 +26,9 @@ use axum::response::Response;
 pub(super) use event::{raise, show as show_one};
 use minijinja::{Value, context};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use watchpost_model::access::allows;
 use watchpost_model::filter::{EventFilter, Span};
 use watchpost_model::page::{Page, PageRequest};
-use watchpost_model::{Action, Event, Timestamp};
+use watchpost_model::{Event, Timestamp};
 use watchpost_pipeline::now;
 
 /// Where it is.
@@ -163,7 +163,7 @@ pub(crate) async fn show(
             href => format!("{HERE}/export{}", list.with("format", format).text()),
         }),
         news => grows.then(|| range::stream(&list)),
-        first => context! { base, may_administer => allows(session.caller.rank, Action::Administer) },
+        first => first_run::steps(&state, &session, &base, stored).await?,
     };
     let page = render(StatusCode::OK, "events.html", Some(&session), page);
     Ok(said.on(page, &state.settings))
