@@ -33,7 +33,7 @@ fn event(n: usize) -> Value {
         "host": format!("host-{}", n % 5),
         "src_ip": format!("10.0.0.{}", n % 7),
     });
-    if n % 4 == 0 {
+    if n.is_multiple_of(4) {
         event["user"] = json!("bob");
     }
     event
