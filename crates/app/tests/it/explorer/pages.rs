@@ -114,8 +114,8 @@ fn an_event_has_a_page_of_its_own(server: &Server) {
     assert!(seen.text.contains(&format!("href=\"/alerts/{}\"", stored["alert"])), "the alert it raised");
     assert!(!seen.text.contains("Raise an alert"), "there is one");
     assert_eq!(link(&seen, "Filter by Host host-4"), "/events?not_user=eve&host=host-4");
-    assert_eq!(link(&seen, "Without From address 10.0.0.4"), "/events?not_user=eve&not_src_ip=10.0.0.4");
-    assert_eq!(link(&seen, "Only file.sha256 abc=123"), "/events?not_user=eve&search=%22abc%3D123%22");
+    assert_eq!(link(&seen, "Filter out From address 10.0.0.4"), "/events?not_user=eve&not_src_ip=10.0.0.4");
+    assert_eq!(link(&seen, "Filter by file.sha256 abc=123"), "/events?not_user=eve&search=%22abc%3D123%22");
     assert_eq!(link(&seen, "Alerts with Host host-4"), "/alerts?host=host-4");
     assert!(unescaped(&seen.text).contains("href=\"/events?not_user=eve\">← Back to the events"));
     // What happened to the same host around that time, without the event itself.
