@@ -1,7 +1,9 @@
 //! The commands that developers run: `cargo xtask help`.
 
+mod browser;
 mod cluster;
 mod docs;
+mod screenshots;
 mod security;
 mod talk;
 mod tools;
@@ -27,6 +29,10 @@ cargo xtask COMMAND
                       compare the time of attempts to log in, fuzz the API with each role on each engine for N minutes (2
                       unless told), scan TLS, change a thousand rows of the audit log
   postgres [-- CMD]   run CMD with a throw-away PostgreSQL in WATCHPOST_TEST_POSTGRES
+  screenshots [--out DIR] [--readme] [--binary PATH | --url URL] [--username NAME] [--password PASSWORD]
+                      photograph each page of the console, at a desk and on a phone, light and dark: of the demo of the
+                      release binary (or of PATH), or of a server that runs (plain HTTP); into target/screenshots unless
+                      told. --readme makes those of the README, in docs/images
   docs [--check]      write the table of settings into docs/operations.md, or fail when it isn't current
   help                this text";
 
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
         Some("bench") => bench(&rest),
         Some("soak") => soak(&rest),
         Some("postgres") => postgres(&rest),
+        Some("screenshots") => screenshots::screenshots(&rest),
         Some("docs") => docs::settings(&root(), rest.iter().any(|argument| argument == "--check")),
         Some("" | "help" | "--help" | "-h") => {
             say(HELP);

@@ -29,6 +29,12 @@ pub(crate) struct Tools {
     pub(crate) axe: PathBuf,
 }
 
+/// What is needed to look at pages.
+pub(crate) struct Browser {
+    pub(crate) chromium: PathBuf,
+    pub(crate) chromedriver: PathBuf,
+}
+
 /// A package of Node.js.
 struct Package {
     name: &'static str,
@@ -103,6 +109,12 @@ fn package(npm: &Path, package: &Package) -> Result<PathBuf> {
 pub(crate) fn find_or_install_postgres() -> Result<PathBuf> {
     let [postgres] = provide([POSTGRES])?;
     Ok(postgres)
+}
+
+/// Only what looks at pages.
+pub(crate) fn find_or_install_browser() -> Result<Browser> {
+    let [chromium, chromedriver] = provide([CHROMIUM, CHROMEDRIVER])?;
+    Ok(Browser { chromium, chromedriver })
 }
 
 /// Python with its virtual environments.

@@ -82,7 +82,9 @@ fn triage_by_form(server: &Server) {
     let done = admin.post_form("/alerts/1/act", &body("ack", 1));
     let back = "/alerts/1?list=%2Falerts%3Fstatus%3DOPEN";
     assert_eq!((done.status, done.header("location")), (303, back));
-    assert!(admin.get(back).text.replace("&#x2f;", "/").contains("href=\"/alerts?status=OPEN\">← Back"));
+    assert!(
+        admin.get(back).text.replace("&#x2f;", "/").contains("href=\"/alerts?status=OPEN\" data-back>← Back")
+    );
     let stale = admin.post_form("/alerts/1/act", &body("resolve", 1));
     assert_eq!(stale.status, 409);
     assert!(
