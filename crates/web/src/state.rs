@@ -8,11 +8,12 @@ use crate::auth::token::Tokens;
 use crate::metrics::WebMetrics;
 use crate::settings::Settings;
 use crate::single_sign_on::Provider;
+use crate::stream::Rooms;
 use crate::throttle::Throttle;
 use axum::body::Bytes;
 use std::ops::Deref;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+
 use watchpost_pipeline::{Feed, Indexing, Intake, PipelineMetrics};
 use watchpost_store::Db;
 
@@ -30,7 +31,7 @@ pub struct Inner {
     pub(crate) indexing: Indexing,
     pub(crate) feed: Feed,
     /// Room for readers of the stream.
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Rooms,
     pub(crate) settings: Settings,
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Passwords,
@@ -77,7 +78,7 @@ impl AppState {
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
             proving: tokio::sync::Mutex::default(),
-            streams: Arc::new(Semaphore::new(settings.max_streams)),
+            streams: Rooms::new(settings.max_streams),
             schema,
             db,
             intake,

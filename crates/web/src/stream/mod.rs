@@ -23,19 +23,24 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use message::Reset;
 use position::Position;
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use teller::Teller;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::Instrument;
-use watchpost_model::Action;
 use watchpost_model::filter::Watch;
+use watchpost_model::{Action, UserId};
 use watchpost_pipeline::{Follower, Topics, now};
 use watchpost_store::FEED_KEPT_SECONDS;
 
 /// Pieces of text that wait for a reader. Each is some kilobytes, so a thousand readers that are slow at once hold
 /// some ten megabytes.
 const WAITING: usize = 4;
+/// One user has a tenth of the room, and no less than some windows need.
+const PARTS: usize = 10;
+const FEW: usize = 10;
 /// When to try again while there is no room.
 const LATER: Duration = Duration::from_secs(5);
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -95,23 +100,58 @@ impl Wanted {
     }
 }
 
+/// The room there is for streams: for all, and for each user, so that nobody takes it from all others.
+pub(crate) struct Rooms {
+    free: Arc<Semaphore>,
+    of_one: usize,
+    taken: Mutex<HashMap<UserId, usize>>,
+}
+
+impl Rooms {
+    /// Room for so many.
+    pub(crate) fn new(max: usize) -> Self {
+        let of_one = (max / PARTS).max(FEW);
+        Self { free: Arc::new(Semaphore::new(max)), of_one, taken: Mutex::default() }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Room for one stream, until it is dropped.
 struct Room {
     _permit: OwnedSemaphorePermit,
+    user: UserId,
     state: AppState,
 }
 
 impl Room {
-    fn take(state: &AppState) -> Result<Self, ApiError> {
-        let full = ApiError::Unavailable("Too many readers of the stream are connected.", LATER);
-        let permit = state.streams.clone().try_acquire_owned().map_err(|_| full)?;
+    fn take(state: &AppState, user: UserId) -> Result<Self, ApiError> {
+        let full = |why| ApiError::Unavailable(why, LATER);
+        let permit = state.streams.free.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| full("Too many readers of the stream are connected."))?;
+        let mut taken = state.streams.taken();
+        let mine = taken.entry(user).or_default();
+        if *mine >= state.streams.of_one {
+            return Err(full("Too many readers of the stream are connected as this user."));
+        }
+        *mine += 1;
+        drop(taken);
         state.metrics.streams.inc();
-        Ok(Self { _permit: permit, state: state.clone() })
+        Ok(Self { _permit: permit, user, state: state.clone() })
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
+        let mut taken = self.state.streams.taken();
+        if let Some(mine) = taken.get_mut(&self.user) {
+            *mine -= 1;
+            if *mine == 0 {
+                taken.remove(&self.user);
+            }
+        }
         self.state.metrics.streams.dec();
     }
 }
@@ -147,7 +187,7 @@ pub(crate) async fn open(
     if wanted.events {
         require(Action::ReadEvents, caller, parts, state).await?;
     }
-    let room = Room::take(state)?;
+    let room = Room::take(state, caller.user()?)?;
     // A browser that comes back by itself has the newer id in the header; its address is still the first.
     let last = parts.headers.get(&LAST_EVENT_ID).filter(|id| !id.is_empty());
     let last = match last {

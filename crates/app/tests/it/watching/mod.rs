@@ -306,6 +306,24 @@ fn there_is_room_for_so_many_readers() {
 }
 
 #[test]
+fn nobody_takes_all_the_room_from_others() {
+    let server = Server::with(Engine::Sqlite, &[("WATCHPOST_MAX_STREAMS", "20")]);
+    let lea = server.user("lea", "ANALYST");
+    let hers: Vec<Listener> = (0..10).map(|_| listen(&server, &lea, "", "")).collect();
+    assert!(hers.iter().all(|listener| listener.status() == 200));
+    let refused = lea.get("/api/v1/stream");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"), "{}", refused.text);
+    assert!(refused.text.contains("as this user"), "{}", refused.text);
+    let other = listen(&server, &server.admin(), "", "");
+    assert_eq!(other.status(), 200, "there is room for others");
+    drop(hers);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while listen(&server, &lea, "", "").status() == 503 {
+        assert!(Instant::now() < deadline, "whoever goes makes room");
+    }
+}
+
+#[test]
 fn a_server_that_stops_sends_its_readers_away_and_they_come_back() {
     let mut server = Server::start(Engine::Sqlite);
     let headers = server.admin().headers;
