@@ -106,6 +106,31 @@ fn the_audit_log_is_proven(server: &Server) {
 }
 
 #[test]
+fn the_audit_log_is_proven_for_one_at_a_time() {
+    let server = Server::start(Engine::Postgres);
+    let admin = server.admin();
+    let release = server.database().hold("BEGIN; LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE");
+    let second = std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.sensor_like(&admin).get("/api/v1/audit/verify"));
+        // Whoever comes first waits for the table; whoever comes then is told at once.
+        while server.database().count(WAITING) == 0 {
+            assert!(!first.is_finished(), "nothing held it up");
+        }
+        let other = server.sensor_like(&admin).get("/api/v1/audit/verify");
+        release();
+        assert_eq!(first.join().unwrap().expect(200)["intact"], true);
+        other
+    });
+    assert_eq!(second.status, 503);
+    assert!(second.text.contains("being looked at already") && second.header("retry-after") == "2");
+    assert_eq!(admin.get("/api/v1/audit/verify").expect(200)["intact"], true);
+}
+
+/// Those who wait for a table.
+const WAITING: &str =
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+
+#[test]
 fn settings_in_force_are_listed_without_secrets() {
     let secret = "canary-secret-key-of-forty-characters-ab";
     let settings = [

@@ -178,6 +178,23 @@ fn pages_that_say_no_lead_on(server: &Server) {
 }
 
 #[test]
+fn a_page_without_a_database_offers_to_try_again() {
+    let server = Server::start(Engine::Postgres);
+    let admin = sign_in(&server, ADMIN);
+    let url = server.database().url();
+    let (_, name) = url.rsplit_once('/').unwrap();
+    server.database().administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+    server.database().administer(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    ));
+    let asked = server.anonymous().with("cookie", &admin.headers[0].1).with("accept", "text/html");
+    let page = asked.get("/alerts?status=OPEN");
+    assert_eq!(page.status, 503, "{}", page.text);
+    assert!(page.text.contains("Not right now") && !page.header("retry-after").is_empty());
+    assert!(unescaped(&page.text).contains("href=\"/alerts?status=OPEN\">Try again"));
+}
+
+#[test]
 fn whoever_is_too_fast_is_told_when_to_try_again() {
     let server =
         Server::with(Engine::Sqlite, &[("WATCHPOST_THROTTLE", "on"), ("WATCHPOST_RATE_USER", "3/h")]);

@@ -48,7 +48,7 @@ impl Database {
     }
 
     /// Runs statements as the cluster's owner, outside the database.
-    fn administer(&self, statements: &str) {
+    pub(crate) fn administer(&self, statements: &str) {
         execute(&format!("{}/postgres", self.base), statements);
     }
 
