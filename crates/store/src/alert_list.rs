@@ -165,6 +165,24 @@ impl Db {
         Ok(Some(self.alert_counts().await?.sum(&filter.statuses, severities) - left_out))
     }
 
+    /// The first alerts of a list, so many at most; nothing is counted.
+    pub async fn first_alerts(&self, filter: &AlertFilter, size: u32) -> Result<Vec<Alert>, StoreError> {
+        let Some(severities) = self.severities_of(filter).await? else { return Ok(Vec::new()) };
+        let start = Start { cursor: None, skip: 0, rows: i64::from(size) };
+        let rows = if filter.is_indexed() {
+            match self.indexed_alert_list(filter, &severities).await? {
+                Some(list) => self.indexed_rows(&list, start, LOOKED_AT).await?.rows,
+                None => Vec::new(),
+            }
+        } else if filter.about.without.is_empty() {
+            let (sql, params) = ranges_sql(self, filter, &severities, start);
+            self.read(sql, params).await?
+        } else {
+            self.walked_alert_rows(filter, &severities, start, LOOKED_AT).await?.rows
+        };
+        rows.iter().map(alert_of).collect()
+    }
+
     /// The severities that a filter lets through; nothing when it lets none through.
     async fn severities_of(&self, filter: &AlertFilter) -> Result<Option<Severities>, StoreError> {
         let (own, events) = (&filter.severities, &filter.event_severities);

@@ -15,11 +15,13 @@ pub(crate) struct Clauses {
     pub(crate) engine: Engine,
     clauses: Vec<String>,
     pub(crate) params: Vec<Value>,
+    /// Columns that are held to a range, each with the parameters of its ends.
+    ranges: Vec<(&'static str, Option<usize>, Option<usize>)>,
 }
 
 impl Clauses {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, clauses: Vec::new(), params: Vec::new() }
+        Self { engine, clauses: Vec::new(), params: Vec::new(), ranges: Vec::new() }
     }
 
     /// Conditions of a statement that has parameters already.
@@ -41,6 +43,55 @@ impl Clauses {
 
     pub(crate) fn push(&mut self, condition: String) {
         self.clauses.push(condition);
+    }
+
+    fn range(&mut self, column: &'static str) -> &mut (&'static str, Option<usize>, Option<usize>) {
+        let place = self.ranges.iter().position(|(known, ..)| *known == column);
+        let place = place.unwrap_or_else(|| {
+            self.ranges.push((column, None, None));
+            self.ranges.len() - 1
+        });
+        &mut self.ranges[place]
+    }
+
+    fn end(&self, n: usize) -> i64 {
+        match self.params[n - 1] {
+            Value::Int(end) => end,
+            _ => unreachable!("ends of ranges are numbers"),
+        }
+    }
+
+    /// Not below a number. Of several ends the narrowest is asked for and no other: SQLite begins at any one of them
+    /// and passes over all that the others exclude.
+    pub(crate) fn at_least(&mut self, column: &'static str, value: i64) {
+        match self.range(column).1 {
+            Some(n) => self.params[n - 1] = self.end(n).max(value).into(),
+            None => {
+                let n = self.param(value);
+                self.range(column).1 = Some(n);
+                self.push(format!("{column} >= ?{n}"));
+            }
+        }
+    }
+
+    /// Below a number, and likewise.
+    pub(crate) fn below(&mut self, column: &'static str, value: i64) {
+        match self.range(column).2 {
+            Some(n) => self.params[n - 1] = self.end(n).min(value).into(),
+            None => {
+                let n = self.param(value);
+                self.range(column).2 = Some(n);
+                self.push(format!("{column} < ?{n}"));
+            }
+        }
+    }
+
+    /// Behind a number, downwards or upwards.
+    pub(crate) fn behind_id(&mut self, column: &'static str, value: i64, downwards: bool) {
+        match downwards {
+            true => self.below(column, value),
+            false => self.at_least(column, value.saturating_add(1)),
+        }
     }
 
     /// One of these numbers; none means any.
@@ -141,11 +192,11 @@ impl Clauses {
     /// When an event was taken in. Ids lead with their second, so this is a range of ids, and exact inside a second.
     pub(crate) fn taken_in(&mut self, span: &Span) {
         if let Some(since) = span.since {
-            self.with("e.id >= {}", event_id_floor(since).get());
+            self.at_least("e.id", event_id_floor(since).get());
             self.with("e.created_at >= {}", since.micros());
         }
         if let Some(until) = span.until {
-            self.with("e.id < {}", event_id_floor(until.plus_seconds(1)).get());
+            self.below("e.id", event_id_floor(until.plus_seconds(1)).get());
             self.with("e.created_at < {}", until.micros());
         }
     }
@@ -256,5 +307,25 @@ impl Db {
         }
         let wanted = |name: &str| names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
         Ok(Some(totals.iter().filter(|(name, _)| wanted(name)).map(|(_, n)| n).sum()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_ends_of_a_range_the_narrowest_is_asked_for_alone() {
+        let mut clauses = Clauses::new(Engine::Sqlite);
+        clauses.at_least("e.id", 5);
+        clauses.below("e.id", 90);
+        let mut narrowed = clauses.clone();
+        narrowed.behind_id("e.id", 20, true);
+        narrowed.at_least("e.id", 3);
+        narrowed.behind_id("e.id", 10, false);
+        narrowed.at_least("s.rowid", 1);
+        assert_eq!(narrowed.sql(), " WHERE e.id >= ?1 AND e.id < ?2 AND s.rowid >= ?3");
+        assert_eq!(narrowed.params, [Value::Int(11), Value::Int(20), Value::Int(1)]);
+        assert_eq!(clauses.params, [Value::Int(5), Value::Int(90)], "what it was narrowed from stays");
     }
 }

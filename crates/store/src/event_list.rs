@@ -64,10 +64,10 @@ fn indexed(db: &Db, filter: &EventFilter, columns: &str) -> Option<Indexed> {
 /// for, each no longer than the page, put together newest first.
 pub(crate) fn ranges_sql(db: &Db, filter: &EventFilter, columns: &str, start: Start) -> (String, Vec<Value>) {
     let backwards = start.cursor.is_some_and(|cursor| cursor.backwards);
-    let (direction, beyond) = if backwards { ("ASC", ">") } else { ("DESC", "<") };
+    let direction = if backwards { "ASC" } else { "DESC" };
     let mut clauses = conditions(db, filter);
     if let Some(cursor) = start.cursor {
-        clauses.with(&format!("e.id {beyond} {{}}"), cursor.id);
+        clauses.behind_id("e.id", cursor.id, !backwards);
     }
     if filter.severities.len() <= 1 {
         // One range needs nothing put together: rows are passed over without being read.

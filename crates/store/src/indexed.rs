@@ -115,10 +115,10 @@ impl Indexed {
         let n = clauses.param(self.question.as_str());
         clauses.push(engine.index_matches(&format!("s.{name}"), n));
         if let Some(since) = self.since {
-            clauses.with(&format!("{id} >= {{}}"), since);
+            clauses.at_least(id, since);
         }
         if let Some(until) = self.until {
-            clauses.with(&format!("{id} < {{}}"), until);
+            clauses.below(id, until);
         }
         format!("{name} s")
     }
@@ -154,13 +154,14 @@ impl Db {
             return self.walked_texts(list, start, looked_at).await;
         }
         let backwards = start.cursor.is_some_and(|cursor| cursor.backwards);
-        let (direction, beyond) = if list.descending != backwards { ("DESC", "<") } else { ("ASC", ">") };
+        let newest_first = list.descending != backwards;
+        let direction = if newest_first { "DESC" } else { "ASC" };
         let (columns, id) = (&list.columns, self.engine().index_id());
         let (mut rows, mut skip): (Vec<Row>, i64) = (Vec::new(), start.skip);
         for step in list.steps(&self.shards(list.kind).await?, start.cursor) {
             let (from, mut clauses) = list.rows(&step);
             if let Some(behind) = step.behind {
-                clauses.with(&format!("{id} {beyond} {{}}"), behind);
+                clauses.behind_id(id, behind, newest_first);
             }
             if skip > 0 {
                 let passed = self.count_up_to(&from, &clauses, skip).await?;

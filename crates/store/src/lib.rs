@@ -51,7 +51,7 @@ pub use facets::{Facet, Facets};
 pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
 pub use handover::{Deeds, Handover, Told};
-pub use histogram::{Counts, Histogram, Steps};
+pub use histogram::{Counts, Effort, Histogram, Steps};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
 pub use jobs::{Doing, Job, JobResult, NewJob, Outcome, UNDO_SECONDS};
@@ -106,17 +106,6 @@ pub mod testing {
         looked_at: i64,
     ) -> Result<Page<Alert>, crate::StoreError> {
         db.alerts_among(filter, request, looked_at).await
-    }
-
-    /// A histogram for which so many events are counted in the index, or so many are looked at.
-    pub async fn event_histogram_up_to(
-        db: &crate::Db,
-        filter: &EventFilter,
-        steps: &crate::Steps,
-        now: watchpost_model::Timestamp,
-        bounds: (i64, i64),
-    ) -> Result<crate::Histogram, crate::StoreError> {
-        db.event_histogram_up_to(filter, steps, now, bounds).await
     }
 
     /// The statements that a handover reads large tables with.

@@ -32,12 +32,13 @@ pub(crate) struct Walked {
 impl Walk {
     /// Adds which ids are looked at: those behind one, up to another.
     fn between(&self, clauses: &mut Clauses, behind: Option<i64>, up_to: Option<i64>) {
-        let (id, (beyond, within)) = (self.id, if self.descending { ("<", ">=") } else { (">", "<=") });
         if let Some(behind) = behind {
-            clauses.with(&format!("{id} {beyond} {{}}"), behind);
+            clauses.behind_id(self.id, behind, self.descending);
         }
-        if let Some(up_to) = up_to {
-            clauses.with(&format!("{id} {within} {{}}"), up_to);
+        match up_to {
+            Some(up_to) if self.descending => clauses.at_least(self.id, up_to),
+            Some(up_to) => clauses.below(self.id, up_to.saturating_add(1)),
+            None => {}
         }
     }
 

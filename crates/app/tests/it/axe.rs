@@ -71,10 +71,11 @@ const REFUSALS: [(&str, &str, Who, u16); 7] = [
 ];
 
 /// Paths of the site map that nobody looks at here: they show nothing, or what others have written.
-const LEFT_OUT: [&str; 10] = [
+const LEFT_OUT: [&str; 11] = [
     "/static/{name}",
     "/stream",
     "/events/export",
+    "/events/chart",
     "/admin/audit/export",
     "/docs-assets/{name}",
     "/api/docs",

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use watchpost_model::filter::{About, EventFilter, Field, Span};
 use watchpost_model::id::{event_id_floor, event_id_second};
 use watchpost_model::{Event, EventId, Severity, Timestamp};
-use watchpost_store::{Counts, Db, Steps, testing};
+use watchpost_store::{Counts, Db, Effort, Steps, testing};
 
 on_both_engines!(
     histograms_agree_with_a_plain_model,
@@ -82,11 +83,13 @@ async fn histograms_agree_with_a_plain_model(db: Db, _: Place) {
                 *wanted.entry((step, Some(event.severity))).or_default() += 1;
             }
         }
-        let whole = db.event_histogram(&filter, &steps, now).await.unwrap();
+        let patient = Effort::of(Duration::from_secs(60));
+        let whole = db.event_histogram(&filter, &steps, now, patient).await.unwrap();
         assert_eq!((&whole.counts, whole.whole_since), (&wanted, None), "{filter:?} {steps:?}");
 
-        let bounds = (1 + n as i64 % 9, 1 + n as i64 % 13);
-        let part = testing::event_histogram_up_to(&db, &filter, &steps, now, bounds).await.unwrap();
+        let time = Duration::from_secs(if n % 3 == 0 { 0 } else { 60 });
+        let bounds = Effort { in_index: 1 + n as i64 % 9, in_rows: 1 + n as i64 % 13, time };
+        let part = db.event_histogram(&filter, &steps, now, bounds).await.unwrap();
         let whole_since = part.whole_since.map_or(i64::MIN, Timestamp::seconds);
         let (found, all) = (of_any(&part.counts), of_any(&wanted));
         for (step, n) in &all {

@@ -16,12 +16,13 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use utoipa::ToSchema;
 use watchpost_model::filter::EventFilter;
 use watchpost_model::page::Cursor;
 use watchpost_model::{Attributes, Event, Invalid, Severity, Timestamp};
 use watchpost_pipeline::now;
-use watchpost_store::{Facet, Histogram, Steps};
+use watchpost_store::{Effort, Facet, Histogram, Steps};
 
 /// When nobody says since when.
 const USUAL_SECONDS: i64 = 86_400;
@@ -41,6 +42,8 @@ const STEPS: [(&str, i64); 10] = [
     ("1d", 86_400),
     ("7d", 7 * 86_400),
 ];
+/// How long somebody waits for a whole histogram.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1_000);
 /// Events that facets are told of: enough to see what stands out.
 const FACETED: i64 = 1_000;
 /// Values in a facet.
@@ -58,9 +61,9 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::get("countListedEvents", "Events", "How many events of a list there were when")
             .about(
                 "Takes the filters of the list. Times are widened to whole buckets; without `since` it is the last 24 hours. \
-                 Without filters, by severity, and by source or type alone the counts are exact. Others are counted in the \
-                 search index, newest first, up to 100,000 and more: `whole_since` says from when on that is everything, and \
-                 buckets before it hold what was counted.",
+                 Without filters, by severity, and with or without a source or a type alone the counts are exact. Others are \
+                 counted in the search index, newest first, up to 100,000 and more and for a second at most: `whole_since` says \
+                 from when on that is everything, and buckets before it hold what was counted.",
             )
             .query(query::EVENT_HISTOGRAM)
             .answers::<HistogramView>(200, "Counts by bucket and severity"),
@@ -212,12 +215,14 @@ pub(crate) async fn over_time(
     state: &AppState,
     filter: &EventFilter,
     interval: Option<&str>,
+    patience: Duration,
 ) -> Result<HistogramView, ApiError> {
     let now = now();
     let (interval, steps) = steps(filter, interval, now)?;
     let searched = filter.is_indexed() || !filter.about.without.is_empty();
     let search_is_behind = !state.is_searchable(searched).await;
-    let Histogram { counts, whole_since } = state.db.event_histogram(filter, &steps, now).await?;
+    let Histogram { counts, whole_since } =
+        state.db.event_histogram(filter, &steps, now, Effort::of(patience)).await?;
     let bucket = |begins: i64| {
         let of = |severity| counts.get(&(begins, severity)).copied().unwrap_or_default();
         let by_severity = Severity::ALL.map(|severity| (severity.as_str(), of(Some(severity))));
@@ -255,7 +260,7 @@ async fn histogram(
     asked: ListRequest,
 ) -> Result<Json<HistogramView>, ApiError> {
     let filter = asked.query.events_of(query::EVENT_HISTOGRAM)?;
-    over_time(&state, &filter, asked.query.get(STEP.name)).await.map(Json)
+    over_time(&state, &filter, asked.query.get(STEP.name), PATIENCE).await.map(Json)
 }
 
 /// What the events of a list say most.

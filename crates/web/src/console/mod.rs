@@ -47,6 +47,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/alerts/{id}"], page(), alert::show);
     routes.add(&["/alerts/{id}/act"], form(), alert::change);
     routes.add(&["/events"], page(), events::show);
+    routes.add(&["/events/chart"], page(), events::show_chart);
     routes.add(&["/events/export"], page(), events::export);
     routes.add(&["/events/{id}"], page(), events::show_one);
     routes.add(&["/events/{id}/alert"], form(), events::raise);

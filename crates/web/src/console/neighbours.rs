@@ -6,11 +6,11 @@ use crate::console::problem::PageError;
 use crate::console::queue::class;
 use crate::console::visible;
 use crate::state::AppState;
+use futures_util::future::try_join_all;
 use minijinja::{Value, context};
 use std::collections::BTreeMap;
 use watchpost_model::access::allows;
 use watchpost_model::filter::{About, AlertFilter, EventFilter, Field, Span};
-use watchpost_model::page::PageRequest;
 use watchpost_model::{Action, Alert, AlertId, Event};
 
 /// How far around it is looked.
@@ -39,15 +39,14 @@ pub(crate) async fn around(
         since: Some(event.created_at.plus_seconds(-SECONDS)),
         until: Some(event.created_at.plus_seconds(SECONDS)),
     };
-    let mut found = Vec::new();
-    for field in FIELDS {
-        let Some(value) = field.of(event) else { continue };
-        let fields = BTreeMap::from([(field, vec![value.to_owned()])]);
-        let about = About { fields, span, ..About::default() };
-        let shared = Shared { field, value: value.to_owned(), about };
-        found.extend(one(state, session, &shared, event, alert).await?);
-    }
-    Ok(found)
+    let shared = |field: Field| {
+        let value = field.of(event)?.to_owned();
+        let fields = BTreeMap::from([(field, vec![value.clone()])]);
+        Some(Shared { field, value, about: About { fields, span, ..About::default() } })
+    };
+    let all: Vec<Shared> = FIELDS.into_iter().filter_map(shared).collect();
+    let found = try_join_all(all.iter().map(|shared| one(state, session, shared, event, alert))).await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 async fn one(
@@ -57,15 +56,15 @@ async fn one(
     event: &Event,
     alert: Option<AlertId>,
 ) -> Result<Option<Value>, PageError> {
-    let request = PageRequest::numbered(1, SHOWN as u32 + 1);
+    let enough = SHOWN as u32 + 1;
     let filter = AlertFilter { about: shared.about.clone(), ..AlertFilter::default() };
-    let alerts = state.db.alerts(&filter, request).await?.rows;
+    let alerts = state.db.first_alerts(&filter, enough).await?;
     let others = alerts.iter().filter(|other| alert.is_none_or(|alert| alert != other.id));
     let alerts: Vec<Value> = others.take(SHOWN).map(alert_line).collect();
     let mut events = Vec::new();
     if allows(session.caller.rank, Action::ReadEvents) {
         let filter = EventFilter { about: shared.about.clone(), ..EventFilter::default() };
-        let rows = state.db.events(&filter, request).await?.rows;
+        let (rows, _) = state.db.event_batch(&filter, None, enough).await?;
         let others = rows.iter().filter(|other| other.id != event.id);
         events.extend(others.take(SHOWN).map(event_line));
     }

@@ -63,7 +63,7 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 35] = [
+const TEMPLATES: [Template; 36] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
@@ -74,6 +74,7 @@ const TEMPLATES: [Template; 35] = [
     ("alerts.html", include_str!("../templates/alerts.html"), Place::Alerts, true),
     ("alert.html", include_str!("../templates/alert.html"), Place::Alerts, false),
     ("events.html", include_str!("../templates/events.html"), Place::Events, true),
+    ("events_chart.html", include_str!("../templates/events_chart.html"), Place::Elsewhere, false),
     ("event.html", include_str!("../templates/event.html"), Place::Events, false),
     ("event_detail.html", include_str!("../templates/event_detail.html"), Place::Elsewhere, false),
     ("job.html", include_str!("../templates/job.html"), Place::Alerts, false),

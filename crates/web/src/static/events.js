@@ -49,6 +49,20 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-show-new]")) window.location.reload();
 });
 
+// A chart that the page didn't wait for.
+async function whole(place) {
+  const answer = await fetch(place.dataset.more);
+  if (!answer.ok || answer.redirected) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-chart]");
+  if (!fresh) return;
+  place.replaceWith(fresh);
+  fresh.dispatchEvent(new CustomEvent("watchpost:new", { bubbles: true }));
+}
+
+for (const place of document.querySelectorAll("[data-chart][data-more]")) {
+  whole(place).catch(() => { /* What was counted stays there. */ });
+}
+
 function step(by) {
   const all = rows();
   const at = all.findIndex((link) => link.closest(".event-row").contains(document.activeElement));

@@ -5,7 +5,7 @@ mod event;
 mod narrowing;
 mod range;
 
-use crate::api::explore::{FacetsView, HistogramView, file, most_said, over_time};
+use crate::api::explore::{FacetsView, HistogramView, PATIENCE, file, most_said, over_time};
 use crate::api::page::{links, neighbours};
 use crate::console::chart::{Bar, Pick, stacked};
 use crate::console::first_run;
@@ -26,6 +26,7 @@ use axum::response::Response;
 pub(super) use event::{raise, show as show_one};
 use minijinja::{Value, context};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::Duration;
 use watchpost_model::filter::{EventFilter, Span};
 use watchpost_model::page::{Page, PageRequest};
 use watchpost_model::{Event, Timestamp};
@@ -35,6 +36,8 @@ use watchpost_pipeline::now;
 const HERE: &str = "/events";
 /// How much of a description a row shows.
 const EXCERPT_CHARS: usize = 180;
+/// How long the page waits for its chart; what isn't counted by then is asked for again, when the page is there.
+const A_MOMENT: Duration = Duration::from_millis(20);
 /// Rows on a page unless told.
 const ROWS: &str = "50";
 
@@ -96,7 +99,11 @@ fn chart(counted: &HistogramView, step: i64, list: &Query) -> Value {
 }
 
 /// What there is over time: of the list, from the first event on when it asks for no time.
-async fn counted(state: &AppState, filter: &EventFilter) -> Result<HistogramView, ApiError> {
+async fn counted(
+    state: &AppState,
+    filter: &EventFilter,
+    patience: Duration,
+) -> Result<HistogramView, ApiError> {
     let mut filter = filter.clone();
     if filter.about.span.since.is_none() {
         let oldest = state.db.oldest_event().await?;
@@ -104,7 +111,7 @@ async fn counted(state: &AppState, filter: &EventFilter) -> Result<HistogramView
         let since = oldest.unwrap_or(until).min(until.plus_seconds(-range::SHORTEST));
         filter.about.span = Span { since: Some(since), ..filter.about.span };
     }
-    over_time(state, &filter, None).await
+    over_time(state, &filter, None, patience).await
 }
 
 /// Everything on the page that is looked up.
@@ -120,7 +127,7 @@ async fn find(state: &AppState, filter: &EventFilter, request: PageRequest) -> R
     let page = async { Ok::<_, ApiError>(state.db.events(filter, request).await?) };
     let stored = async { Ok::<_, ApiError>(state.db.event_count(&[]).await?) };
     let (page, counted, said, stored) =
-        tokio::try_join!(page, counted(state, filter), most_said(state, filter), stored)?;
+        tokio::try_join!(page, counted(state, filter, A_MOMENT), most_said(state, filter), stored)?;
     Ok(Found { page, counted, said, stored })
 }
 
@@ -156,6 +163,7 @@ pub(crate) async fn show(
         clear => HERE,
         chart => chart(&counted, counted.step, &list),
         whole_since => counted.whole_since,
+        more => format!("{HERE}/chart{}", list.text()),
         facets => narrowing::facets(&values, &list),
         facets_of => values.of,
         exports => ["csv", "ndjson"].map(|format| context! {
@@ -167,6 +175,22 @@ pub(crate) async fn show(
     };
     let page = render(StatusCode::OK, "events.html", Some(&session), page);
     Ok(said.on(page, &state.settings))
+}
+
+/// The chart alone, for a page that didn't wait for it.
+pub(crate) async fn show_chart(
+    EventReader(session): EventReader,
+    State(state): State<AppState>,
+    asked: ListRequest,
+) -> Result<Response, PageError> {
+    let list = filters(&asked.query);
+    let counted = counted(&state, &asked.query.events_of(EVENT_FILTERS)?, PATIENCE).await?;
+    let page = context! {
+        chart => chart(&counted, counted.step, &list),
+        whole_since => counted.whole_since,
+        more => (),
+    };
+    Ok(render(StatusCode::OK, "events_chart.html", Some(&session), page))
 }
 
 /// The whole list as a file: what the API exports, for whoever is signed in.
