@@ -1,5 +1,6 @@
 //! The console and the documentation in a real browser, driven over WebDriver.
 
+use crate::security::totp::App;
 use crate::server::{ADMIN, Engine, PASSWORD, Server};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -292,6 +293,47 @@ fn triage(scripts: bool) {
     assert_eq!(browser.complaints(), Vec::<String>::new(), "no error, nothing blocked");
     browser.click(".who button");
     browser.find("input[name=password]");
+}
+
+/// Signs in with and without a second factor.
+fn sign_in_with_a_factor(scripts: bool) {
+    let server = Server::start(Engine::Sqlite);
+    server.user("ana", "RESPONDER");
+    let browser = Browser::start(scripts);
+    browser.log_in_as(&server, "ana");
+    browser.click(".who a");
+    browser.fill("form[action='/account/factor/setup'] input[name=current_password]", PASSWORD);
+    browser.click("form[action='/account/factor/setup'] button");
+    let mut app = App::new(&browser.text(".qr + p code"));
+    browser.fill("form[action='/account/factor'] input[name=otp]", &app.code());
+    browser.click("form[action='/account/factor'] button");
+    browser.reads("h1", "Recovery codes");
+    browser.go(&format!("{}/account/", server.address));
+    browser.click(".who button");
+    browser.find("input[name=password]");
+    let wanted = "/alerts?status=RESOLVED";
+    browser.go(&format!("{}{wanted}", server.address));
+    browser.fill("input[name=username]", "ana");
+    browser.fill("input[name=password]", PASSWORD);
+    browser.click("main form button");
+    browser.fill("input[name=otp]", "000000");
+    browser.click("main form button");
+    browser.find(".problem");
+    assert_eq!(browser.count(".who"), 0, "a wrong code opens nothing");
+    browser.fill("input[name=otp]", &app.code());
+    browser.click("main form button");
+    browser.find(".who");
+    assert_eq!(browser.path(&server), wanted, "and then where one wanted to go");
+}
+
+#[test]
+fn a_second_factor_with_scripts() {
+    sign_in_with_a_factor(true);
+}
+
+#[test]
+fn a_second_factor_without_scripts() {
+    sign_in_with_a_factor(false);
 }
 
 #[test]
