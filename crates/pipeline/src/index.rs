@@ -28,7 +28,8 @@ struct Progress {
 
 impl Default for Indexing {
     fn default() -> Self {
-        let (committed, indexed) = (watch::Sender::new(0), watch::Sender::new(0));
+        // What was there before this node started counts as committed: some of it may not be indexed yet.
+        let (committed, indexed) = (watch::Sender::new(1), watch::Sender::new(0));
         Self(Arc::new(Progress { committed, indexed }))
     }
 }
@@ -39,7 +40,8 @@ impl Indexing {
         self.0.committed.send_modify(|n| *n += 1);
     }
 
-    /// Waits until everything that this node has committed can be found, but no longer than this; whether it can.
+    /// Waits until everything that this node has committed, or found when it started, can be found, but no longer than
+    /// this; whether it can.
     pub async fn caught_up(&self, within: Duration) -> bool {
         let wanted = *self.0.committed.borrow();
         let mut indexed = self.0.indexed.subscribe();

@@ -73,10 +73,12 @@ fn what_is_said_of_many_events_is_right(server: &Server) {
     let much = histogram("search=event&not_host=h7");
     let counted = much["total"].as_i64().unwrap();
     let all_of_it = EVENTS as i64 - EVENTS as i64 / 1_000;
-    // Shards are larger on PostgreSQL, and the one that is begun is counted to its end.
-    let part = server.engine() == Engine::Sqlite;
-    assert_eq!((much["complete"] == false, much["whole_since"].is_string()), (part, part), "{counted}");
-    assert!(if part { (100_000..all_of_it).contains(&counted) } else { counted == all_of_it }, "{counted}");
+    // Shards are larger on PostgreSQL, and the one that is begun is counted to its end, unless that takes too long.
+    let whole = much["complete"] == true;
+    assert_eq!(much["whole_since"].is_string(), !whole, "{counted}");
+    assert!(if whole { counted == all_of_it } else { counted < all_of_it }, "{counted}");
+    let sqlite = server.engine() == Engine::Sqlite;
+    assert!(!(whole && sqlite), "so many are not counted one by one");
 
     // Nearly everything is left out: each page looks at so much and says so, and together they are the list.
     let first = admin.get("/api/v1/events?not_host=h0&not_source_name=loud").expect(200);
@@ -98,7 +100,7 @@ fn what_is_said_of_many_events_is_right(server: &Server) {
     let page = sign_in(server, ADMIN).get("/events?not_host=h0&not_source_name=loud");
     assert!(page.text.contains("Among the 10,000 events that were looked at"), "{}", page.text);
     let page = sign_in(server, ADMIN).get("/events?search=event&not_host=h7&since=-1h");
-    assert_eq!(page.text.contains("There are too many to count them all"), part);
+    assert!(!sqlite || page.text.contains("There are too many to count them all"));
 
     // A file as long as that is no more in memory than a short one.
     let before = server.memory_kib();

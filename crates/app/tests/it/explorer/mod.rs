@@ -3,6 +3,7 @@
 
 mod browsing;
 mod many;
+mod million;
 mod pages;
 
 use crate::on_both_engines;
