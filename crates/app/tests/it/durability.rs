@@ -3,6 +3,7 @@
 //!
 //! `WATCHPOST_TEST_ROUNDS` asks for more rounds than the few that every run makes; the figures are printed.
 
+use crate::faults::{rounds, scatter};
 use crate::ledger::Ledger;
 use crate::server::{Engine, Server};
 use std::io::Write;
@@ -24,15 +25,6 @@ const POINTS: [&str; 11] = [
     "reply.before",
     "reply.after",
 ];
-
-fn rounds(usual: usize) -> usize {
-    std::env::var("WATCHPOST_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
-}
-
-/// The number that follows a number, for rounds that differ and can be had again.
-fn scatter(n: usize) -> usize {
-    n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
-}
 
 /// Kills the process at some moment under load, again and again.
 fn killed_under_load(engine: Engine) {

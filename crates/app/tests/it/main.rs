@@ -17,6 +17,7 @@ mod demo;
 mod documentation;
 mod durability;
 mod explorer;
+mod faults;
 mod first_run;
 mod handover;
 mod jobs;
