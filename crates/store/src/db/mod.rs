@@ -6,6 +6,7 @@ mod index_file;
 mod pool;
 mod postgres;
 mod sqlite;
+mod sqlite_readers;
 mod statement;
 
 use crate::StoreError;

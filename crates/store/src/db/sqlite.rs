@@ -3,40 +3,34 @@
 use super::dialect::Engine;
 use super::guard::network_file_system;
 use super::index_file;
+use super::sqlite_readers::Readers;
 use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
 use crate::audit::sha256_hex;
 use crate::{StoreError, faults};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
 use std::borrow::Cow;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Reading threads: enough that one slow list doesn't hold up the others.
-const READERS: usize = 3;
 /// How long a statement waits for another process (the command line) to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A read that takes longer is ended, so that it can't hold back checkpoints for ever.
-const READ_TIME_LIMIT: Duration = Duration::from_secs(20);
-/// How many steps of SQLite's machine between looks at the clock.
-const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of the log (4 KiB each) after which the writer copies them into the database.
 const CHECKPOINT_PAGES: i64 = 4_000;
-/// Memory for pages: the writer's and each reader's, in KiB.
+/// Memory for pages of the writer, in KiB.
 const WRITER_CACHE_KIB: i64 = 16_384;
-const READER_CACHE_KIB: i64 = 4_096;
 /// Prepared statements a connection keeps.
-const PREPARED: usize = 128;
+pub(super) const PREPARED: usize = 128;
 /// The first SQLite without the bug that could corrupt a database when its log is reset; 3.52.0 has it again.
 const OLDEST_GOOD: i32 = 3_051_003;
 const KNOWN_BAD: i32 = 3_052_000;
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Job {
     Write(Arc<Batch>, Reply<()>),
@@ -44,18 +38,10 @@ enum Job {
     Script(Vec<String>, Reply<()>),
 }
 
-struct Query {
-    sql: Cow<'static, str>,
-    params: Vec<Value>,
-    prepare_only: bool,
-    reply: Reply<Vec<Row>>,
-}
-
 pub(super) struct Sqlite {
     data: Writer,
     index: Writer,
-    queries: Mutex<Option<mpsc::Sender<Query>>>,
-    readers: Mutex<Vec<JoinHandle<()>>>,
+    readers: Readers,
 }
 
 /// A thread that writes one file.
@@ -95,7 +81,7 @@ impl Writer {
     }
 }
 
-fn closed() -> StoreError {
+pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("the database was closed".into())
 }
 
@@ -105,19 +91,11 @@ impl Sqlite {
         let writer = open_writer(path)?;
         let index_path = index_file::beside(path);
         let index = index_file::open(&index_path, &writer)?;
-        let mut readers = Vec::new();
-        let (queries, next_query) = mpsc::channel();
-        let next_query = Arc::new(Mutex::new(next_query));
-        for n in 1..=READERS {
-            let next_query = next_query.clone();
-            let mut reader = open_reader(path, &index_path)?;
-            readers.push(spawn(&format!("sqlite-reader-{n}"), move || read_loop(&mut reader, &next_query))?);
-        }
+        let readers = Readers::open(path, &index_path)?;
         Ok(Self {
             data: Writer::start("sqlite-writer", writer, report_disk.clone())?,
             index: Writer::start("sqlite-index", index, report_disk)?,
-            queries: Mutex::new(Some(queries)),
-            readers: Mutex::new(readers),
+            readers,
         })
     }
 
@@ -147,52 +125,35 @@ impl Sqlite {
         self.index.job(|reply| Job::Script(script, reply)).await
     }
 
-    async fn query(
-        &self,
-        sql: Cow<'static, str>,
-        params: Vec<Value>,
-        prepare_only: bool,
-    ) -> Result<Vec<Row>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        {
-            let queries = self.queries.lock().map_err(|_| closed())?;
-            let query = Query { sql, params, prepare_only, reply };
-            queries.as_ref().ok_or_else(closed)?.send(query).map_err(|_| closed())?;
-        }
-        answer.await.map_err(|_| closed())?
-    }
-
     pub(super) async fn read(
         &self,
         sql: Cow<'static, str>,
         params: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        self.query(sql, params, false).await
+        self.readers.query(sql, params, false).await
     }
 
     pub(super) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
-        self.query(sql.into(), Vec::new(), true).await.map(|_| ())
+        self.readers.query(sql.into(), Vec::new(), true).await.map(drop)
     }
 
     /// Ends the threads after what they have begun: the readers first, so that the writer is the last and leaves
     /// one file behind.
     pub(super) async fn close(&self) {
-        self.queries.lock().map(|mut queries| queries.take()).ok();
-        let readers = self.readers.lock().map(|mut readers| std::mem::take(&mut *readers));
-        join(readers.unwrap_or_default()).await;
+        self.readers.close().await;
         self.index.close().await;
         self.data.close().await;
     }
 }
 
-async fn join(threads: Vec<JoinHandle<()>>) {
+pub(super) async fn join(threads: Vec<JoinHandle<()>>) {
     let joined = tokio::task::spawn_blocking(move || {
         threads.into_iter().for_each(|thread| drop(thread.join()));
     });
     joined.await.ok();
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(body)
@@ -275,22 +236,11 @@ pub(super) fn configure(writer: &Connection, synchronous: &str) -> Result<(), Un
 }
 
 /// What PostgreSQL brings along.
-fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("sha256_hex", 1, flags, |context| {
         Ok(sha256_hex(context.get_raw(0).as_str()?))
     })
-}
-
-fn open_reader(path: &Path, index: &Path) -> Result<Connection, StoreError> {
-    let reader = Connection::open(path).map_err(StoreError::from)?;
-    reader.busy_timeout(BUSY_TIMEOUT)?;
-    reader.set_prepared_statement_cache_capacity(PREPARED);
-    add_functions(&reader)?;
-    reader.execute("ATTACH DATABASE ?1 AS search", [index.to_string_lossy()])?;
-    reader.pragma_update(None, "query_only", "1")?;
-    reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    Ok(reader)
 }
 
 fn write_loop(
@@ -397,41 +347,10 @@ fn run_script(writer: &mut Connection, script: &[String]) -> Result<(), StoreErr
     transaction.commit().map_err(Into::into)
 }
 
-fn read_loop(reader: &mut Connection, queries: &Mutex<mpsc::Receiver<Query>>) {
-    loop {
-        // The lock is held while waiting: whoever has it takes the next query, the others queue behind.
-        let next = queries.lock().map(|queries| queries.recv());
-        let Ok(Ok(query)) = next else { return };
-        if query.reply.is_closed() {
-            continue;
-        }
-        let result = limit_time(reader).and_then(|()| {
-            let mut prepared = prepare(reader, &query.sql)?;
-            if query.prepare_only { Ok(Vec::new()) } else { collect_rows(&mut prepared, &query.params) }
-        });
-        drop(query.reply.send(result));
-    }
-}
-
-/// Prepares a statement. One that doesn't fit the tables as this reader knows them is tried again with the tables
-/// looked at anew: the writer may have changed them a moment ago.
-fn prepare<'a>(reader: &'a Connection, sql: &str) -> Result<CachedStatement<'a>, StoreError> {
-    match reader.prepare_cached(sql) {
-        Ok(prepared) => Ok(prepared),
-        Err(_) => {
-            reader.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            Ok(reader.prepare_cached(sql)?)
-        }
-    }
-}
-
-fn limit_time(reader: &mut Connection) -> Result<(), StoreError> {
-    let deadline = Instant::now() + READ_TIME_LIMIT;
-    reader.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() >= deadline))?;
-    Ok(())
-}
-
-fn collect_rows(prepared: &mut rusqlite::Statement<'_>, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+pub(super) fn collect_rows(
+    prepared: &mut rusqlite::Statement<'_>,
+    params: &[Value],
+) -> Result<Vec<Row>, StoreError> {
     let width = prepared.column_count();
     let mut rows = prepared.query(params_from_iter(params))?;
     let mut collected = Vec::new();
