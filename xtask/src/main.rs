@@ -96,7 +96,12 @@ fn test(arguments: &[OsString]) -> Result<()> {
     let cluster = Cluster::start(&tools.postgres)?;
     let mut command = cargo();
     // With the points where tests end the process, and the mistakes they have to notice.
-    command.args(["test", "--workspace", "--features", "watchpost/faults"]).args(arguments);
+    command.args(["test", "--workspace", "--features", "watchpost/faults"]);
+    // One binary that fails keeps none of the others from being run: who reads the end sees all that is wrong.
+    if !arguments.iter().any(|argument| argument == "--no-fail-fast") {
+        command.arg("--no-fail-fast");
+    }
+    command.args(arguments);
     command
         .env("WATCHPOST_TEST_POSTGRES", cluster.url())
         .env("WATCHPOST_TEST_CHROMIUM", &tools.chromium)
@@ -126,7 +131,7 @@ fn ci() -> Result<()> {
     say("== table of settings");
     docs::settings(&root(), true)?;
     // Last, so that the summaries of the tests end the output.
-    test(&["--no-fail-fast".into()])
+    test(&[])
 }
 
 /// What a soak consists of when nobody chooses.
