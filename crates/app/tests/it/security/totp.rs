@@ -1,7 +1,7 @@
 //! An authenticator app.
 
 use aws_lc_rs::hmac;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn bytes(secret: &str) -> Vec<u8> {
     let bits: String = secret
@@ -17,13 +17,18 @@ fn bytes(secret: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The step of 30 seconds that it is now.
-pub(super) fn step() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 30
+/// Seconds that a step lasts.
+const STEP: u64 = 30;
+/// The server takes the codes of this many steps before and after its own.
+const STEPS_OFF: u64 = 1;
+
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
 /// The code of one step.
-pub(super) fn code(secret: &str, step: u64) -> String {
+fn code(secret: &str, step: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes(secret));
     let hash = hmac::sign(&key, &step.to_be_bytes());
     let hash = hash.as_ref();
@@ -32,7 +37,7 @@ pub(super) fn code(secret: &str, step: u64) -> String {
     format!("{:06}", number % 1_000_000)
 }
 
-/// Codes that haven't been used: each call has a step of its own, among those that are taken now.
+/// Codes that haven't been used: each call has a step of its own.
 pub(crate) struct App {
     secret: String,
     used: u64,
@@ -43,10 +48,15 @@ impl App {
         Self { secret: secret.replace(' ', ""), used: 0 }
     }
 
-    /// A code that is good once. Of the three steps that are taken at a time only so many are there.
+    /// A code that is good once, and for at least a step from now. A client of these tests gives a request up after as
+    /// long, so no code can end between being made and being used. There are two such codes at a time; who wants a
+    /// third waits for its time to come.
     pub(crate) fn code(&mut self) -> String {
-        let next = if self.used == 0 { step() - 1 } else { self.used + 1 };
-        assert!(next <= step() + 1, "no code is left for now");
+        let next = (now().as_secs() / STEP).max(self.used + 1);
+        let taken_from = Duration::from_secs((next - STEPS_OFF) * STEP);
+        if let Some(early) = taken_from.checked_sub(now()) {
+            std::thread::sleep(early);
+        }
         self.used = next;
         code(&self.secret, next)
     }
