@@ -5,6 +5,7 @@ mod cluster;
 mod docs;
 mod screenshots;
 mod security;
+mod soak;
 mod talk;
 mod tools;
 
@@ -25,6 +26,10 @@ cargo xtask COMMAND
   soak [--rounds N] [NAME…]
                       run the tests of the write path with N rounds each (1000 unless told) and print their figures;
                       names choose some: killed, every_point, clients_go_away, flood, stands_still, bombs, shape
+  soak faults [--rounds N] [NAME…]
+                      let power, disks, clocks, nodes and the way to the database fail, with N rounds each (100 unless
+                      told), and print how many were clean and which controls were noticed; names choose some. Needs
+                      root: disks are made of files
   soak security [--minutes N]
                       compare the time of attempts to log in, fuzz the API with each role on each engine for N minutes (2
                       unless told), scan TLS, change a thousand rows of the audit log
@@ -48,7 +53,7 @@ fn main() -> ExitCode {
         Some("test") => test(&rest),
         Some("ci") => ci(),
         Some("bench") => bench(&rest),
-        Some("soak") => soak(&rest),
+        Some("soak") => soak::soak(&rest),
         Some("postgres") => postgres(&rest),
         Some("screenshots") => screenshots::screenshots(&rest),
         Some("docs") => docs::settings(&root(), rest.iter().any(|argument| argument == "--check")),
@@ -102,14 +107,8 @@ fn test(arguments: &[OsString]) -> Result<()> {
         command.arg("--no-fail-fast");
     }
     command.args(arguments);
-    command
-        .env("WATCHPOST_TEST_POSTGRES", cluster.url())
-        .env("WATCHPOST_TEST_CHROMIUM", &tools.chromium)
-        .env("WATCHPOST_TEST_CHROMEDRIVER", &tools.chromedriver)
-        .env("WATCHPOST_TEST_NODE", &tools.node)
-        .env("WATCHPOST_TEST_OPENID_PROVIDER", &tools.openid_provider)
-        .env("WATCHPOST_TEST_AXE", &tools.axe);
-    run(&mut command)
+    tools.tell(&mut command);
+    run(command.env("WATCHPOST_TEST_POSTGRES", cluster.url()))
 }
 
 fn ci() -> Result<()> {
@@ -132,62 +131,6 @@ fn ci() -> Result<()> {
     docs::settings(&root(), true)?;
     // Last, so that the summaries of the tests end the output.
     test(&[])
-}
-
-/// What a soak consists of when nobody chooses.
-const SOAKED: [&str; 5] = ["durability", "overload", "shapes", "bombs", "same_key"];
-
-fn soak(arguments: &[OsString]) -> Result<()> {
-    if arguments.first().is_some_and(|first| first == "security") {
-        return soak_security(&arguments[1..]);
-    }
-    let mut rounds = "1000".to_owned();
-    let mut names: Vec<OsString> = Vec::new();
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--rounds" {
-            let given = arguments.next().and_then(|n| n.to_str()).unwrap_or_default();
-            let number: u32 = given.parse().context("--rounds takes a number")?;
-            rounds = number.to_string();
-        } else if argument.to_string_lossy().starts_with('-') {
-            bail!("there is no option {}; `cargo xtask help` lists them", argument.display());
-        } else {
-            names.push(argument.clone());
-        }
-    }
-    if names.is_empty() {
-        names.extend(SOAKED.map(OsString::from));
-    }
-    let tools = tools::find_or_install()?;
-    let cluster = Cluster::start(&tools.postgres)?;
-    let mut command = cargo();
-    command.args([
-        "test",
-        "-p",
-        "watchpost",
-        "--test",
-        "it",
-        "--features",
-        "watchpost/faults",
-        "--",
-        "--nocapture",
-    ]);
-    command.args(names).env("WATCHPOST_TEST_ROUNDS", rounds).env("WATCHPOST_TEST_POSTGRES", cluster.url());
-    run(&mut command)
-}
-
-fn soak_security(arguments: &[OsString]) -> Result<()> {
-    let minutes = match arguments {
-        [] => 2,
-        [option, number] if option == "--minutes" => {
-            number.to_str().and_then(|n| n.parse().ok()).context("--minutes takes a number")?
-        }
-        _ => bail!("soak security takes --minutes N alone; `cargo xtask help` lists the commands"),
-    };
-    let tools = tools::find_or_install()?;
-    let python = tools::find_or_install_python()?;
-    let cluster = Cluster::start(&tools.postgres)?;
-    security::soak(&tools, &python, &cluster, minutes)
 }
 
 fn bench(arguments: &[OsString]) -> Result<()> {

@@ -1,5 +1,5 @@
-//! What the tests need and cargo doesn't bring: PostgreSQL, a browser, packages of Node.js. Installed when that is
-//! possible, named when it isn't; never skipped.
+//! What the tests need and cargo doesn't bring: PostgreSQL, a browser, packages of Node.js, what lets a disk lose its
+//! power. Installed when that is possible, named when it isn't; never skipped.
 
 use crate::talk::say;
 use crate::target;
@@ -27,6 +27,21 @@ pub(crate) struct Tools {
     pub(crate) openid_provider: PathBuf,
     /// The script of axe-core.
     pub(crate) axe: PathBuf,
+    /// A library that lets nothing be synced.
+    pub(crate) eatmydata: PathBuf,
+}
+
+impl Tools {
+    /// Tells a command that runs tests where everything is.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        command
+            .env("WATCHPOST_TEST_CHROMIUM", &self.chromium)
+            .env("WATCHPOST_TEST_CHROMEDRIVER", &self.chromedriver)
+            .env("WATCHPOST_TEST_NODE", &self.node)
+            .env("WATCHPOST_TEST_OPENID_PROVIDER", &self.openid_provider)
+            .env("WATCHPOST_TEST_AXE", &self.axe)
+            .env("WATCHPOST_TEST_EATMYDATA", &self.eatmydata);
+    }
 }
 
 /// What is needed to look at pages.
@@ -43,7 +58,7 @@ struct Package {
 
 struct Need {
     what: &'static str,
-    /// Its package on Debian.
+    /// Its package on Debian; more than one where releases differ in which has it.
     package: &'static str,
     find: fn() -> Option<PathBuf>,
 }
@@ -63,14 +78,22 @@ const NODE: Need = Need { what: "Node.js", package: "nodejs", find: || on_path(&
 const NPM: Need = Need { what: "npm", package: "npm", find: || on_path(&["npm"]) };
 const PYTHON: Need = Need { what: "Python 3", package: "python3-venv", find: || on_path(&["python3"]) };
 const STRACE: Need = Need { what: "strace", package: "strace", find: || on_path(&["strace"]) };
+const STORAGE_DAEMON: Need = Need {
+    what: "qemu-storage-daemon",
+    package: "qemu-system-common qemu-utils",
+    find: || on_path(&["qemu-storage-daemon"]),
+};
+const EXT4: Need = Need { what: "mkfs.ext4", package: "e2fsprogs", find: || on_path(&["mkfs.ext4"]) };
+const EATMYDATA: Need = Need { what: "libeatmydata", package: "libeatmydata1", find: find_eatmydata };
 
 /// All tools, installed if need be.
 pub(crate) fn find_or_install() -> Result<Tools> {
-    let needs = [POSTGRES, CHROMIUM, CHROMEDRIVER, NODE, NPM, OPENSSL, STRACE];
-    let [postgres, chromium, chromedriver, node, npm, _, _] = provide(needs)?;
+    let needs =
+        [POSTGRES, CHROMIUM, CHROMEDRIVER, NODE, NPM, EATMYDATA, OPENSSL, STRACE, STORAGE_DAEMON, EXT4];
+    let [postgres, chromium, chromedriver, node, npm, eatmydata, ..] = provide(needs)?;
     let openid_provider = package(&npm, &OPENID_PROVIDER)?;
     let axe = package(&npm, &AXE)?.join("node_modules").join(AXE.name).join("axe.min.js");
-    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider, axe })
+    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider, axe, eatmydata })
 }
 
 /// Lets a program that brings a list of authorities of its own trust those of the system, too.
@@ -133,7 +156,7 @@ fn provide<const N: usize>(needs: [Need; N]) -> Result<[PathBuf; N]> {
 }
 
 fn install(missing: &[&Need]) -> Result<()> {
-    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    let packages: Vec<_> = missing.iter().flat_map(|need| need.package.split(' ')).collect();
     let names: Vec<_> = missing.iter().map(|need| need.what).collect();
     let by_hand = format!("sudo apt-get install -y {}", packages.join(" "));
     if !is_root() || on_path(&["apt-get"]).is_none() {
@@ -157,6 +180,13 @@ fn install(missing: &[&Need]) -> Result<()> {
 pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+/// Where Debian and others have libraries, by architecture or not.
+fn find_eatmydata() -> Option<PathBuf> {
+    let by_architecture = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let folders = [by_architecture.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+    folders.iter().map(|folder| Path::new(folder).join("libeatmydata.so")).find(|file| file.is_file())
 }
 
 fn on_path(names: &[&str]) -> Option<PathBuf> {
