@@ -130,4 +130,6 @@ pub struct HistoryEntry {
     pub verdict: Option<Verdict>,
     /// Why, or the text of a note.
     pub why: String,
+    /// Whether it was undone since: no figure counts it, nor the undo.
+    pub undone: bool,
 }

@@ -140,6 +140,14 @@ pub struct Stand {
     pub tags: Vec<String>,
     /// What it is called.
     pub title: Option<String>,
+    /// When it was first acknowledged.
+    pub acknowledged_at: Option<Timestamp>,
+    /// By which user, as they were called then.
+    pub acknowledged_by: Option<String>,
+    /// When it was first resolved.
+    pub resolved_at: Option<Timestamp>,
+    /// By which user, as they were called then.
+    pub resolved_by: Option<String>,
 }
 
 impl Stand {
@@ -153,6 +161,28 @@ impl Stand {
             snoozed_until: alert.snoozed_until,
             tags: alert.tags.clone(),
             title: alert.title.clone(),
+            acknowledged_at: alert.acknowledged_at,
+            acknowledged_by: alert.acknowledged_by.clone(),
+            resolved_at: alert.resolved_at,
+            resolved_by: alert.resolved_by.clone(),
+        }
+    }
+
+    /// The alert as it stood; what users don't decide is as it is now.
+    fn again(self, alert: &Alert) -> Alert {
+        Alert {
+            status: self.status,
+            severity: self.severity,
+            verdict: self.verdict,
+            assignee: self.assignee,
+            snoozed_until: self.snoozed_until,
+            tags: self.tags,
+            title: self.title,
+            acknowledged_at: self.acknowledged_at,
+            acknowledged_by: self.acknowledged_by,
+            resolved_at: self.resolved_at,
+            resolved_by: self.resolved_by,
+            ..alert.clone()
         }
     }
 }
@@ -223,26 +253,15 @@ impl Action {
                 Step { action: "title", from, to, alert: Alert { title: title.clone(), ..alert.clone() } }
             }
             Self::Restore(stand) => {
-                let Stand { status, severity, verdict, assignee, snoozed_until, tags, title } =
-                    (**stand).clone();
-                let after = Alert {
-                    status,
-                    severity,
-                    verdict,
-                    assignee,
-                    snoozed_until,
-                    tags,
-                    title,
-                    ..alert.clone()
-                };
-                let (from, to) = (alert.status.to_string(), status.to_string());
-                Step { action: "undo", from, to, alert: after }
+                let (from, to) = (alert.status.to_string(), stand.status.to_string());
+                Step { action: "undo", from, to, alert: Stand::clone(stand).again(alert) }
             }
             Self::Note => {
                 Step { action: "note", from: String::new(), to: String::new(), alert: alert.clone() }
             }
         };
-        let changes = step.alert != *alert || *self == Self::Note;
+        // A note changes nothing that could be compared, and neither does taking one back.
+        let changes = step.alert != *alert || matches!(self, Self::Note | Self::Restore(_));
         let (updated_at, version) = match changes {
             true => (now, alert.version + 1),
             false => (alert.updated_at, alert.version),

@@ -41,19 +41,19 @@ const MINE: &str = "SELECT COUNT(*), COALESCE(SUM(CASE WHEN m.status = 1 THEN 1 
 const DEEDS: &str = "SELECT h.actor, COUNT(*), SUM(CASE WHEN h.from_status = 1 AND h.to_status = 2 THEN 1 ELSE 0 END),
          SUM(CASE WHEN h.from_status <> 3 AND h.to_status = 3 THEN 1 ELSE 0 END), SUM(CASE WHEN h.from_status = 3 AND h.to_status <> 3 THEN 1 ELSE 0 END),
          SUM(CASE WHEN h.action = 'note' THEN 1 ELSE 0 END)
-     FROM (SELECT actor, from_status, to_status, action FROM alert_history WHERE at >= ?1 AND at < ?2 ORDER BY at DESC, alert_id DESC, version DESC LIMIT ?3) h
+     FROM (SELECT actor, from_status, to_status, action FROM alert_history WHERE at >= ?1 AND at < ?2 AND undone IS NULL ORDER BY at DESC, alert_id DESC, version DESC LIMIT ?3) h
      GROUP BY h.actor";
-const CHANGES: &str = "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, alert_id FROM alert_history
-     WHERE at >= ?1 AND at < ?2 ORDER BY at DESC, alert_id DESC, version DESC LIMIT ?3";
-const NOTES: &str = "SELECT h.version, h.at, h.actor, h.from_status, h.to_status, h.action, h.from_value, h.to_value, h.verdict, h.why, h.alert_id
-     FROM (SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, alert_id FROM alert_history
-         WHERE at >= ?1 AND at < ?2 ORDER BY at DESC, alert_id DESC, version DESC LIMIT ?4) h
+const CHANGES: &str = "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, undone, alert_id FROM alert_history
+     WHERE at >= ?1 AND at < ?2 AND undone IS NULL ORDER BY at DESC, alert_id DESC, version DESC LIMIT ?3";
+const NOTES: &str = "SELECT h.version, h.at, h.actor, h.from_status, h.to_status, h.action, h.from_value, h.to_value, h.verdict, h.why, h.undone, h.alert_id
+     FROM (SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, undone, alert_id FROM alert_history
+         WHERE at >= ?1 AND at < ?2 AND undone IS NULL ORDER BY at DESC, alert_id DESC, version DESC LIMIT ?4) h
      WHERE h.action = 'note' ORDER BY h.at DESC, h.alert_id DESC, h.version DESC LIMIT ?3";
 
 /// Those that read tables that grow large.
 pub(crate) const STATEMENTS: [&str; 7] = [RAISED, SNOOZES_ENDED, OPEN, MINE, DEEDS, CHANGES, NOTES];
 
-/// What somebody did with alerts, or all did.
+/// What a user did with alerts, or all did. What was undone since doesn't count, and nor does the undo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deeds {
     /// Alerts taken on.
@@ -308,7 +308,7 @@ impl Db {
         let mut rows = self.read(sql, params).await?;
         let more = rows.len() > wanted;
         rows.truncate(wanted);
-        let ids: Vec<i64> = rows.iter().map(|row| row.int(10)).collect::<Result<_, _>>()?;
+        let ids: Vec<i64> = rows.iter().map(|row| row.int(11)).collect::<Result<_, _>>()?;
         let alerts = self.alerts_by_id(&ids).await?;
         let mut told = Vec::new();
         for (row, id) in rows.iter().zip(ids) {

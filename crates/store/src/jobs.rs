@@ -47,7 +47,8 @@ const EXTEND: &str = "UPDATE jobs SET total = total + ?2 WHERE id = ?1";
 const CLAIM: &str = "UPDATE jobs SET worked_at = ?3 WHERE id = ?1 AND worked_at = ?2 AND finished_at IS NULL";
 const WAITING: &str =
     "SELECT alert_id FROM job_alerts WHERE job = ?1 AND outcome IS NULL ORDER BY alert_id LIMIT ?2";
-const REMEMBER: &str = "UPDATE job_alerts SET outcome = ?3, version = ?4, status = ?5, verdict = ?6, assignee_id = ?7, assignee = ?8, snoozed_until = ?9, tags = ?10, title = ?11, severity = ?12
+const REMEMBER: &str = "UPDATE job_alerts SET outcome = ?3, version = ?4, status = ?5, verdict = ?6, assignee_id = ?7, assignee = ?8, snoozed_until = ?9, tags = ?10, title = ?11, severity = ?12,
+         acknowledged_at = ?13, acknowledged_by = ?14, resolved_at = ?15, resolved_by = ?16, has_times = ?17
      WHERE job = ?1 AND alert_id = ?2 AND outcome IS NULL";
 const ADVANCE: &str =
     "UPDATE jobs SET done = done + ?2, changed = changed + ?3, worked_at = ?4 WHERE id = ?1";
@@ -183,6 +184,32 @@ pub enum Doing<'a> {
     Undoing(&'a str),
 }
 
+/// The version that a job made of an alert, and how the alert stood before.
+struct Stood {
+    version: i64,
+    stand: Stand,
+    /// Whether the times of its first acknowledgement and resolution are known: a job of an older Watchpost kept none.
+    has_times: bool,
+}
+
+impl Stood {
+    /// How the alert stood, with what isn't known of it as it is now.
+    fn beside(&self, now: &Alert) -> Stand {
+        let stand = self.stand.clone();
+        if self.has_times {
+            return stand;
+        }
+        let now = Stand::of(now);
+        Stand {
+            acknowledged_at: now.acknowledged_at,
+            acknowledged_by: now.acknowledged_by,
+            resolved_at: now.resolved_at,
+            resolved_by: now.resolved_by,
+            ..stand
+        }
+    }
+}
+
 impl Db {
     /// Begins a job.
     pub async fn begin_job(&self, new: &NewJob, by: &AuditEntry) -> Result<(), StoreError> {
@@ -304,8 +331,8 @@ impl Db {
             };
             let step = match (doing, stands.get(alert_id)) {
                 (Doing::With(action), _) => action.apply(&before, &who, by.at),
-                (Doing::Undoing(_), Some((version, stand))) if *version == before.version => {
-                    Action::Restore(Box::new(stand.clone())).apply(&before, &who, by.at)
+                (Doing::Undoing(_), Some(stood)) if stood.version == before.version => {
+                    Action::Restore(Box::new(stood.beside(&before))).apply(&before, &who, by.at)
                 }
                 (Doing::Undoing(_), _) => {
                     remember(&mut batch, id, *alert_id, Outcome::MovedOn, None);
@@ -335,15 +362,15 @@ impl Db {
     }
 
     /// The versions that a job made of alerts, and how they stood before.
-    async fn stands(&self, job: &str, ids: &[i64]) -> Result<HashMap<i64, (i64, Stand)>, StoreError> {
+    async fn stands(&self, job: &str, ids: &[i64]) -> Result<HashMap<i64, Stood>, StoreError> {
         let mut clauses = Clauses::new(self.engine());
         clauses.with("job = {}", job);
         clauses.one_of("alert_id", ids.iter().copied());
         let sql = format!(
-            "SELECT alert_id, version, status, verdict, assignee_id, assignee, snoozed_until, tags, title, COALESCE(severity, (SELECT a.severity FROM alerts a WHERE a.id = alert_id)) FROM job_alerts{}",
+            "SELECT alert_id, version, status, verdict, assignee_id, assignee, snoozed_until, tags, title, COALESCE(severity, (SELECT a.severity FROM alerts a WHERE a.id = alert_id)), acknowledged_at, acknowledged_by, resolved_at, resolved_by, has_times FROM job_alerts{}",
             clauses.sql()
         );
-        self.read(sql, clauses.params).await?.iter().map(stand).collect()
+        self.read(sql, clauses.params).await?.iter().map(stood).collect()
     }
 
     pub(crate) async fn names_cached(
@@ -406,7 +433,7 @@ fn begin(new: &NewJob, first: &[AlertId], undoes: Option<&str>, by: &AuditEntry)
     batch
 }
 
-fn stand(row: &Row) -> Result<(i64, (i64, Stand)), StoreError> {
+fn stood(row: &Row) -> Result<(i64, Stood), StoreError> {
     let assignee = match (row.opt_int(4)?, row.opt_text(5)?) {
         (Some(id), Some(name)) => Some(Assignee { id: UserId::new(id), name }),
         _ => None,
@@ -419,8 +446,12 @@ fn stand(row: &Row) -> Result<(i64, (i64, Stand)), StoreError> {
         snoozed_until: row.opt_int(6)?.map(Timestamp::from_micros),
         tags: row.opt_text(7)?.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
         title: row.opt_text(8)?,
+        acknowledged_at: row.opt_int(10)?.map(Timestamp::from_micros),
+        acknowledged_by: row.opt_text(11)?,
+        resolved_at: row.opt_int(12)?.map(Timestamp::from_micros),
+        resolved_by: row.opt_text(13)?,
     };
-    Ok((row.int(0)?, (row.int(1)?, stand)))
+    Ok((row.int(0)?, Stood { version: row.int(1)?, stand, has_times: row.opt_int(14)?.is_some() }))
 }
 
 /// Keeps what came of an alert, and how it stood if it was changed.
@@ -444,6 +475,11 @@ fn remember(batch: &mut Batch, job: &str, alert: i64, outcome: Outcome, acted: O
             tags.into(),
             stood.and_then(|stood| stood.title.as_deref()).into(),
             stood.map(|stood| stood.severity.code()).into(),
+            stood.and_then(|stood| stood.acknowledged_at).map(Timestamp::micros).into(),
+            stood.and_then(|stood| stood.acknowledged_by.as_deref()).into(),
+            stood.and_then(|stood| stood.resolved_at).map(Timestamp::micros).into(),
+            stood.and_then(|stood| stood.resolved_by.as_deref()).into(),
+            stood.map(|_| 1).into(),
         ],
     );
 }

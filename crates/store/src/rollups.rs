@@ -171,19 +171,26 @@ impl Tally {
         }
     }
 
-    /// What an alert's first acknowledgement or resolution says about how fast people are.
-    pub(crate) fn reaction(&mut self, alert: &Alert, to: Status, now: Timestamp) {
-        let took = (now.micros() - alert.created_at.micros()).max(0) / 1_000;
-        let class = crate::stats::duration_class(took).to_string();
-        let series = match to {
-            Status::Acknowledged if alert.acknowledged_at.is_none() => {
-                [Series::AcknowledgeTimes, Series::AcknowledgeTotal]
+    /// What an alert's first acknowledgement and resolution say about how fast people are: counted when they happen,
+    /// and no more when they are undone.
+    pub(crate) fn reactions(&mut self, before: &Alert, after: &Alert) {
+        let acknowledged = [Series::AcknowledgeTimes, Series::AcknowledgeTotal];
+        let resolved = [Series::ResolveTimes, Series::ResolveTotal];
+        for (series, was, is) in [
+            (acknowledged, before.acknowledged_at, after.acknowledged_at),
+            (resolved, before.resolved_at, after.resolved_at),
+        ] {
+            if was != is {
+                was.into_iter().for_each(|at| self.reaction(series, before, at, -1));
+                is.into_iter().for_each(|at| self.reaction(series, after, at, 1));
             }
-            Status::Resolved if alert.resolved_at.is_none() => [Series::ResolveTimes, Series::ResolveTotal],
-            _ => return,
-        };
-        self.add(series[0], now, &class, 1);
-        self.add(series[1], now, OTHERS, took);
+        }
+    }
+
+    fn reaction(&mut self, series: [Series; 2], alert: &Alert, at: Timestamp, n: i64) {
+        let took = (at.micros() - alert.created_at.micros()).max(0) / 1_000;
+        self.add(series[0], at, &crate::stats::duration_class(took).to_string(), n);
+        self.add(series[1], at, OTHERS, n * took);
     }
 
     /// Adds the changes to a batch. The rows are in order of their keys, so that writers that work side by side

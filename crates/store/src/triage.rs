@@ -18,10 +18,11 @@ const CHANGE: &str = "UPDATE alerts SET status = ?1, updated_at = ?2, acknowledg
          verdict = ?9, assignee_id = ?10, snoozed_until = ?11, tags = ?12, title = ?13, severity = ?14, event_severity = ?15, version = version + 1
      WHERE id = ?3 AND version = ?4";
 
-const REMEMBER: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+const REMEMBER: &str = "INSERT INTO alert_history (alert_id, version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, undone)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+const UNDONE: &str = "UPDATE alert_history SET undone = 1 WHERE alert_id = ?1 AND version = ?2";
 
-const HISTORY: &str = "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why FROM alert_history
+const HISTORY: &str = "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, undone FROM alert_history
      WHERE alert_id = ?1 ORDER BY version";
 
 const TAG: &str =
@@ -140,11 +141,11 @@ impl Db {
             clauses.one_of("alert_id", some.iter().map(|(alert, _)| alert.get()));
             clauses.one_of("version", some.iter().map(|(_, version)| *version));
             let sql = format!(
-                "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, alert_id FROM alert_history{}",
+                "SELECT version, at, actor, from_status, to_status, action, from_value, to_value, verdict, why, undone, alert_id FROM alert_history{}",
                 clauses.sql()
             );
             for row in self.read(sql, clauses.params).await? {
-                found.insert((AlertId::new(row.int(10)?), row.int(0)?), history_entry(&row)?);
+                found.insert((AlertId::new(row.int(11)?), row.int(0)?), history_entry(&row)?);
             }
         }
         let wanted: HashSet<&(AlertId, i64)> = changes.iter().collect();
@@ -159,7 +160,7 @@ impl Db {
 }
 
 /// What a row of the history says that begins with `version, at, actor, from_status, to_status, action, from_value,
-/// to_value, verdict, why`.
+/// to_value, verdict, why, undone`.
 pub(crate) fn history_entry(row: &Row) -> Result<HistoryEntry, StoreError> {
     let action = row.opt_text(5)?;
     let (from, to) = match &action {
@@ -177,6 +178,7 @@ pub(crate) fn history_entry(row: &Row) -> Result<HistoryEntry, StoreError> {
         at: Timestamp::from_micros(row.int(1)?),
         actor: row.text(2)?,
         from: Some(from).filter(|_| action != "raised"),
+        undone: row.opt_int(10)?.is_some() && action != "undo",
         action,
         to,
         verdict,
@@ -195,6 +197,7 @@ impl Acted {
         by: &AuditEntry,
     ) {
         let (before, after) = (&self.before, &self.step.alert);
+        let undoes = self.step.action == "undo";
         self.change(batch);
         batch.one(
             REMEMBER,
@@ -214,8 +217,13 @@ impl Acted {
                     .map(Verdict::code)
                     .into(),
                 Some(why).filter(|why| !why.is_empty()).into(),
+                // What an undo takes back counts in no figure, and nor does the undo.
+                undoes.then_some(1).into(),
             ],
         );
+        if undoes {
+            batch.one(UNDONE, vec![before.id.get().into(), before.version.into()]);
+        }
         self.tags(batch);
         if (before.status, before.severity) != (after.status, after.severity) {
             let names = [names[0].as_str(), names[1].as_str()];
@@ -223,9 +231,7 @@ impl Acted {
             tally.alert(before.created_at, (after.status, after.severity), names, 1);
             tally.groups.moved(before, after);
         }
-        if before.status != after.status {
-            tally.reaction(before, after.status, by.at);
-        }
+        tally.reactions(before, after);
     }
 
     /// Adds its row in the audit log, which belongs at the end of a batch.

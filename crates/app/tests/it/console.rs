@@ -159,7 +159,7 @@ fn many_by_form(server: &Server) {
     assert!(page.contains("3 alerts resolved."));
     assert_eq!(statuses(), "AARRRR");
     let (page, undo) = post(&undo.expect("it can be taken back"), "");
-    assert!(page.contains("Taken back for 3 alerts.") && undo.is_none());
+    assert!(page.contains("Undone for 3 alerts.") && undo.is_none());
     assert_eq!(statuses(), "AAROOO");
     // A group: what is open of it.
     let folded = admin.get("/alerts?fold=group&status=OPEN").text;

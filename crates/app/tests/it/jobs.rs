@@ -10,6 +10,7 @@ on_both_engines!(
     what_a_job_may_not_do_is_said,
     a_noisy_source_is_one_row_and_is_resolved_at_once,
     a_job_goes_on_after_its_server_was_killed,
+    what_was_undone_counts_in_no_figure,
 );
 
 const LINES: &str = "application/x-ndjson";
@@ -184,4 +185,62 @@ fn a_job_goes_on_after_its_server_was_killed(before: &Server) {
     assert_eq!((&job["done"], &job["changed"]), (&json!(6_000), &json!(6_000)), "each once");
     let found = admin.get("/api/v1/alerts?tag=a&tag=b&page_size=1").expect(200);
     assert_eq!((&found["count"], &found["results"][0]["version"]), (&json!(6_000), &json!(2)));
+}
+
+fn what_was_undone_counts_in_no_figure(server: &Server) {
+    let (rob, ana) = (server.user("rob", "RESPONDER"), server.user("ana", "RESPONDER"));
+    raise(server, "noisy", 300);
+    // What was really done: acknowledged by rob, some of it resolved by ana and reopened, one with a note.
+    done(&rob, &begin(&rob, &json!({"action": "ack", "ids": [1, 2, 3, 4]})));
+    done(&ana, &begin(&ana, &json!({"action": "resolve", "verdict": "BENIGN", "ids": [3, 4, 5]})));
+    done(&ana, &begin(&ana, &json!({"action": "reopen", "ids": [4]})));
+    rob.post_json("/api/v1/alerts/7/notes", r#"{"text":"seen"}"#).expect(200);
+    let figures = || {
+        let mut handover = rob.get("/api/v1/handover?since=-1h").expect(200);
+        let told = ["acknowledged", "resolved", "reopened", "by_person", "changes_more", "notes"]
+            .map(|name| handover[name].take());
+        let mut alerts: Vec<Value> = Vec::new();
+        for page in 1..=3 {
+            let found = rob.get(&format!("/api/v1/alerts?page_size=100&page={page}")).expect(200);
+            alerts.extend(found["results"].as_array().unwrap().iter().cloned());
+        }
+        for alert in &mut alerts {
+            alert["version"].take();
+            alert["updated_at"].take();
+        }
+        let reactions = rob.get("/api/v1/stats/reactions?since=-1h").expect(200);
+        let reactions = ["acknowledge", "resolve"].map(|name| reactions[name].clone());
+        let groups = rob.get("/api/v1/alerts/groups").expect(200)["results"].clone();
+        (told, alerts, reactions, groups)
+    };
+    let before = figures();
+    assert_eq!(before.2[1]["count"], 3, "{:?}", before.2);
+    for _ in 0..2 {
+        for body in [
+            json!({"action": "resolve", "verdict": "DUPLICATE", "filter": ""}),
+            json!({"action": "notes", "text": "all of one cause", "filter": "status=OPEN"}),
+        ] {
+            let job = done(&ana, &begin(&ana, &body));
+            assert_ne!(figures().0, before.0, "what is done counts at first: {body}");
+            let path = format!("/api/v1/alerts/bulk/{}/undo", job["id"].as_str().unwrap());
+            let undone = done(&ana, &ana.post_json(&path, "").expect(202));
+            assert_eq!(undone["changed"], job["changed"], "{body}");
+            let after = figures();
+            assert_eq!(after.0, before.0, "handover: {body}");
+            assert_eq!(after.2, before.2, "times to acknowledge and resolve: {body}");
+            assert_eq!(after.3, before.3, "groups: {body}");
+            assert_eq!(after.1, before.1, "alerts: {body}");
+        }
+    }
+    let history = rob.get("/api/v1/alerts/9/history").expect(200);
+    let entries = history["results"].as_array().unwrap().iter();
+    let told: Vec<_> =
+        entries.map(|entry| (entry["action"].as_str().unwrap(), entry["undone"] == true)).collect();
+    let once = [("status", true), ("undo", false), ("note", true), ("undo", false)];
+    assert_eq!(told, [&[("raised", false)], &once[..], &once[..]].concat());
+    // And done again it counts again.
+    let job = done(&rob, &begin(&rob, &json!({"action": "resolve", "ids": [9]})));
+    assert_eq!(job["changed"], 1);
+    assert_eq!(rob.get("/api/v1/stats/reactions?since=-1h").expect(200)["resolve"]["count"], 4);
+    assert_eq!(rob.get("/api/v1/alerts/9").expect(200)["resolved_by"], "rob");
 }

@@ -129,7 +129,7 @@ fn many_at_once(scripts: bool) {
     assert_eq!(statuses(&server), "ROROO");
     browser.click("form.undo button");
     browser.counts(".alert-row", 5);
-    assert!(browser.text(".said").starts_with("Taken back for 2 alerts."));
+    assert!(browser.text(".said").starts_with("Undone for 2 alerts."));
     assert_eq!(statuses(&server), "OOOOO");
     // Folded, a button is for all that is open of the group.
     browser.go(&format!("{}/alerts?fold=group&status=OPEN", server.address));

@@ -1,5 +1,7 @@
 //! What happened since somebody looked, against a plain model that remembers everything.
 
+mod undo;
+
 use crate::people::user;
 use crate::triage::actions;
 use crate::{Place, at, by, event, on_both_engines, run, store};
@@ -9,9 +11,9 @@ use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use watchpost_model::id::event_id_floor;
 use watchpost_model::page::Count;
-use watchpost_model::triage::Assignee;
+use watchpost_model::triage::{Action, Assignee};
 use watchpost_model::{Alert, AlertId, Role, Severity, Status, Timestamp, UserId};
-use watchpost_store::{Db, Deeds, Handover, Told, testing};
+use watchpost_store::{Db, Deeds, Handover, StoreError, Told, testing};
 
 on_both_engines!(
     handovers_agree_with_a_plain_model,
@@ -35,6 +37,8 @@ struct Change {
     action: &'static str,
     from: Status,
     to: Status,
+    /// Taken back since, or what takes it back.
+    undone: bool,
 }
 
 #[derive(Default)]
@@ -94,27 +98,58 @@ async fn changed(db: &Db, model: &mut Model, people: &[Assignee], runner: &mut T
         // Later ones in the last hour, some of them in the same moment.
         let now = if step < STEPS / 2 { -(STEPS - step) * 20_000 } else { (step - STEPS) * 9 / 10 * 10 };
         let actor = ["jane", "joe", "eve"][(step % 7 % 3) as usize];
-        let before = &model.alerts[place];
-        let Ok(wanted) = action.apply(before, actor, at(now)) else { continue };
-        let acted = db.act(before.id, &action, "because", None, &by(actor, now)).await.unwrap();
-        assert_eq!(acted.step, wanted);
-        if acted.changed() {
-            model.changes.push(Change {
-                alert: before.id,
-                at: at(now),
-                version: wanted.alert.version,
-                actor,
-                action: wanted.action,
-                from: before.status,
-                to: wanted.alert.status,
-            });
-            model.alerts[place] = wanted.alert;
+        if step % 12 == 0 {
+            let all = Vec::from_iter(0..model.alerts.len());
+            let places = proptest::sample::subsequence(all, 5..=40).new_tree(runner).unwrap().current();
+            let job = model.done_with_many(db, (step, actor), &action, now, &places).await;
+            // Most are taken back: at once, or after one of their alerts was changed by itself.
+            match step / 12 % 4 {
+                0 => {}
+                1 => {
+                    if let Some((place, ..)) = job.first() {
+                        model.done_with_one(db, *place, &Action::Note, "eve", now + 1).await;
+                    }
+                    model.taken_back(db, (step, actor), &job, now + 2).await;
+                }
+                _ => model.taken_back(db, (step, actor), &job, now + 1).await,
+            }
+        } else {
+            model.done_with_one(db, place, &action, actor, now).await;
         }
     }
     model.changes.sort_by_key(|change| std::cmp::Reverse((change.at, change.alert, change.version)));
 }
 
 impl Model {
+    /// Writes down what an action makes of an alert, if anything; the alert as it was before.
+    fn acted(&mut self, place: usize, action: &Action, actor: &'static str, now: i64) -> Option<Alert> {
+        let before = self.alerts[place].clone();
+        let step =
+            action.apply(&before, actor, at(now)).ok().filter(|s| s.alert.version != before.version)?;
+        self.changes.push(Change {
+            alert: before.id,
+            at: at(now),
+            version: step.alert.version,
+            actor,
+            action: step.action,
+            from: before.status,
+            to: step.alert.status,
+            undone: false,
+        });
+        self.alerts[place] = step.alert;
+        Some(before)
+    }
+
+    async fn done_with_one(&mut self, db: &Db, place: usize, action: &Action, actor: &'static str, now: i64) {
+        let id = self.alerts[place].id;
+        self.acted(place, action, actor, now);
+        match db.act(id, action, "because", None, &by(actor, now)).await {
+            Ok(acted) => assert_eq!(acted.step.alert, self.alerts[place]),
+            Err(StoreError::NotNow(_)) => {}
+            Err(error) => panic!("{action:?}: {error}"),
+        }
+    }
+
     fn handover(&self, user: UserId, since: Timestamp, until: Timestamp) -> Handover {
         let within = |moment: Timestamp| since <= moment && moment < until;
         let by_severity = |wanted: &dyn Fn(&Alert) -> bool| {
@@ -129,7 +164,8 @@ impl Model {
             let open = self.alerts.iter().filter(|alert| alert.status == Status::Open && wanted(alert));
             Count::Exact(open.count() as i64)
         };
-        let changes: Vec<&Change> = self.changes.iter().filter(|change| within(change.at)).collect();
+        let counts = |change: &&Change| within(change.at) && !change.undone;
+        let changes: Vec<&Change> = self.changes.iter().filter(counts).collect();
         let notes: Vec<&Change> = changes.iter().copied().filter(|change| change.action == "note").collect();
         let mut by_person: BTreeMap<String, Deeds> = BTreeMap::new();
         let mut done = Deeds::default();
@@ -192,6 +228,7 @@ impl Model {
             to: String::new(),
             verdict: None,
             why: "because".into(),
+            undone: false,
         }
     }
 }
@@ -247,6 +284,8 @@ async fn handovers_agree_with_a_plain_model(db: Db, _: Place) {
         reached.iter_mut().zip(seen).for_each(|(reached, n)| *reached += n);
     }
     assert!(told > 10 && reached.iter().all(|n| *n > 10), "the model was hardly asked: {told} {reached:?}");
+    undo::histories_say_what_was_undone(&db, &model).await;
+    undo::reactions_are_those_that_still_hold(&db, &model).await;
     // A week further on nothing has happened since.
     let later = db.handover(people[0].id, at(7 * DAY), at(8 * DAY)).await.unwrap();
     assert_eq!(
@@ -322,6 +361,11 @@ async fn what_is_too_much_is_said_to_be_a_minimum(db: Db, _: Place) {
     let found = db.handover(jane, since, until).await.unwrap();
     assert_eq!((found.done.changes, found.done_is_minimum, found.notes_more), (10_001, true, true));
     assert_eq!((found.notes.len(), found.done.notes), (2, 2), "the newest were looked at");
+    // What was undone takes nobody else's place, however much it was.
+    testing::run(&db, "UPDATE alert_history SET undone = 1 WHERE alert_id > 7").await.unwrap();
+    let found = db.handover(jane, since, until).await.unwrap();
+    assert_eq!((found.done.changes, found.done_is_minimum, found.done.notes), (7, false, 5));
+    assert_eq!((found.by_person.len(), found.changes.len(), found.changes_more), (7, 7, false));
 }
 
 async fn open_alerts_are_looked_at_to_a_point(db: Db, _: Place) {

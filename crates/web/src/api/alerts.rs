@@ -158,6 +158,8 @@ pub(crate) struct ChangeView {
     why: String,
     /// The alert's version since.
     version: i64,
+    /// Whether it was undone since; then no figure counts it.
+    undone: bool,
 }
 
 impl ChangeView {
@@ -171,6 +173,7 @@ impl ChangeView {
             verdict: entry.verdict.map(Verdict::as_str),
             why: entry.why,
             version: entry.version,
+            undone: entry.undone,
         }
     }
 }
@@ -285,6 +288,7 @@ pub(crate) async fn whole_history(state: &AppState, alert: &Alert) -> Result<Vec
         to: Status::Open.to_string(),
         verdict: None,
         why: String::new(),
+        undone: false,
     };
     let mut changes = vec![raised];
     changes.extend(written);

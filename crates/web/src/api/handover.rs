@@ -115,7 +115,7 @@ struct HandoverView {
     /// Whether sources were counted only for the newest alerts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     top_sources_is_minimum: bool,
-    /// The last 50 changes, newest first.
+    /// The last 50 changes, newest first. What was undone since counts nowhere.
     changes: Vec<ToldView>,
     changes_more: bool,
     /// Who did what, by what they were called then: the 50 who did most.

@@ -73,6 +73,7 @@ async fn page_of(
             says => says(entry),
             why => entry.why.as_str(),
             note => entry.action == "note",
+            undone => entry.undone,
         }
     };
     let event = &alert.event;
@@ -85,8 +86,9 @@ async fn page_of(
         alert => view(alert),
         rule => alert.rule.as_str(),
         own_severity => (alert.severity != event.severity).then(|| event.severity.title()),
-        acknowledged => alert.acknowledged_at.zip(alert.acknowledged_by.clone()).map(|(at, by)| context! { at => at.to_string(), by }),
-        resolved => alert.resolved_at.zip(alert.resolved_by.clone()).map(|(at, by)| context! { at => at.to_string(), by }),
+        // What was acknowledged and reopened is in the history: here is how things stand.
+        acknowledged => alert.acknowledged_at.filter(|_| alert.status != Status::Open).zip(alert.acknowledged_by.clone()).map(|(at, by)| context! { at => at.to_string(), by }),
+        resolved => alert.resolved_at.filter(|_| alert.status == Status::Resolved).zip(alert.resolved_by.clone()).map(|(at, by)| context! { at => at.to_string(), by }),
         event_id => event.id.get(),
         received => event.created_at.to_string(),
         occurred => event.details.occurred_at.map(|at| at.to_string()),
@@ -171,7 +173,7 @@ pub(super) fn says(entry: &HistoryEntry) -> String {
             };
             format!("Severity {} → {} by {who}", title(from), title(to))
         }
-        ("undo", ..) => format!("Taken back by {who}"),
+        ("undo", ..) => format!("Undone by {who}"),
         ("note", ..) => format!("Note by {who}"),
         ("assign", _, "") => format!("Given to nobody by {who}"),
         ("assign", ..) => format!("Given to {to} by {who}"),
@@ -214,6 +216,7 @@ mod tests {
             to: to.into(),
             verdict: None,
             why: String::new(),
+            undone: false,
         };
         let history = [
             change(2, "ana", "status", "OPEN", "ACKNOWLEDGED"),

@@ -148,7 +148,7 @@ fn says(job: &Job) -> String {
     let many = |n: i64| if n == 1 { "1 alert".to_owned() } else { format!("{n} alerts") };
     let changed = many(job.changed);
     let done = match (job.undoes.is_some(), job.action.as_str()) {
-        (true, _) => format!("Taken back for {changed}."),
+        (true, _) => format!("Undone for {changed}."),
         (_, "ack") => format!("{changed} acknowledged."),
         (_, "unack") => format!("{changed} given back."),
         (_, "resolve") => format!("{changed} resolved."),
