@@ -6,39 +6,64 @@ use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::UserId;
 
-const PREPARE: &str = "UPDATE users SET factor_pending = ?2 WHERE id = ?1";
-/// Only the secret that the code was made with becomes the one in use.
-const BEGIN: &str = "UPDATE users SET factor_secret = ?2, factor_pending = NULL, factor_step = ?3, recovery_codes = ?4, version = version + 1
-     WHERE id = ?1 AND factor_pending = ?2";
+/// Only for the user as they were when the secret was made, and only where none is in use.
+const BEGIN: &str =
+    "UPDATE users SET factor_secret = ?2, factor_step = ?3, recovery_codes = ?4, version = version + 1
+     WHERE id = ?1 AND factor_secret IS NULL AND version = ?5 AND token_epoch = ?6";
+/// The session in which a second factor was set up has shown it.
+const SHOWN_IN: &str = "UPDATE sessions SET second_factor = 1 WHERE id = ?1 AND user_id = ?2";
+/// What was shown in sessions is worth nothing any more.
+const NOT_SHOWN: &str = "UPDATE sessions SET second_factor = 0 WHERE user_id = ?1 AND second_factor = 1";
 const USE_STEP: &str =
     "UPDATE users SET factor_step = ?2 WHERE id = ?1 AND (factor_step IS NULL OR factor_step < ?2)";
 const SET_RECOVERY: &str = "UPDATE users SET recovery_codes = ?3 WHERE id = ?1 AND recovery_codes = ?2";
 const REPLACE_RECOVERY: &str =
     "UPDATE users SET recovery_codes = ?2 WHERE id = ?1 AND factor_secret IS NOT NULL";
-const END: &str = "UPDATE users SET factor_secret = NULL, factor_pending = NULL, factor_step = NULL, recovery_codes = NULL, version = version + 1
+const END: &str =
+    "UPDATE users SET factor_secret = NULL, factor_step = NULL, recovery_codes = NULL, version = version + 1
      WHERE id = ?1 AND factor_secret IS NOT NULL";
 
-impl Db {
-    /// Keeps a secret until its first code shows that its user has it.
-    pub async fn prepare_factor(&self, user: UserId, sealed: &str) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        batch.one(PREPARE, vec![user.get().into(), sealed.into()]);
-        self.write(Arc::new(batch)).await
-    }
+/// A second factor whose first code was right.
+pub struct NewFactor<'a> {
+    /// The secret, sealed.
+    pub sealed: &'a str,
+    /// The step of its first code, which is used up.
+    pub step: i64,
+    /// Hashes of the recovery codes.
+    pub recovery: &'a [String],
+    /// The user's version when the secret was made.
+    pub version: i64,
+    /// The user's number of tokens and sessions when the secret was made.
+    pub token_epoch: i64,
+    /// The session that it was set up in, unless that was a log-in.
+    pub session: Option<&'a str>,
+}
 
-    /// Takes the secret that waited into use, with the step of its first code. [`StoreError::Conflict`] when another
-    /// waits meanwhile.
+impl Db {
+    /// Takes a second factor into use. [`StoreError::Conflict`] when the user was changed since its secret was made,
+    /// or has a second factor.
     pub async fn begin_factor(
         &self,
         user: UserId,
-        sealed: &str,
-        step: i64,
-        recovery: &[String],
+        new: NewFactor<'_>,
         by: &AuditEntry,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.access_changed();
-        batch.one(BEGIN, vec![user.get().into(), sealed.into(), step.into(), recovery.join(" ").into()]);
+        batch.one(
+            BEGIN,
+            vec![
+                user.get().into(),
+                new.sealed.into(),
+                new.step.into(),
+                new.recovery.join(" ").into(),
+                new.version.into(),
+                new.token_epoch.into(),
+            ],
+        );
+        if let Some(session) = new.session {
+            batch.any(SHOWN_IN, vec![session.into(), user.get().into()]);
+        }
         batch.audit(by, "factor.begin", format!("user:{user}"), "");
         self.write(Arc::new(batch)).await
     }
@@ -82,11 +107,13 @@ impl Db {
         self.write(Arc::new(batch)).await
     }
 
-    /// Takes the second factor away.
+    /// Takes the second factor away. No session counts as opened with one any more, unless the provider of single
+    /// sign-on said so.
     pub async fn end_factor(&self, user: UserId, by: &AuditEntry) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.access_changed();
         batch.one(END, vec![user.get().into()]);
+        batch.any(NOT_SHOWN, vec![user.get().into()]);
         batch.audit(by, "factor.end", format!("user:{user}"), "");
         self.write(Arc::new(batch)).await
     }

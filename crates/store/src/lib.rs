@@ -48,6 +48,7 @@ pub use error::StoreError;
 pub use events::ingest_apart;
 pub use events::{Ingest, ingest};
 pub use facets::{Facet, Facets};
+pub use factors::NewFactor;
 pub use feed::{FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
 pub use groups::{Group, GroupFilter, GroupOrder};
 pub use handover::{Deeds, Handover, Told};

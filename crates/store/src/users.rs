@@ -14,7 +14,7 @@ use watchpost_model::{Role, Timestamp, User, UserId};
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
-            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, factor_pending, recovery_codes, external_id, theme, time_zone FROM users ",
+            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, recovery_codes, external_id, theme, time_zone FROM users ",
             $rest
         )
     };
@@ -73,8 +73,6 @@ pub struct Credentials {
 pub struct Factor {
     /// The secret in use.
     pub secret: Option<String>,
-    /// A secret that waits for its first code.
-    pub pending: Option<String>,
     /// Hashes of recovery codes that weren't used.
     pub recovery: Vec<String>,
 }
@@ -122,13 +120,12 @@ fn anywhere(part: &str) -> String {
 }
 
 fn credentials(row: &Row) -> Result<Credentials, StoreError> {
-    let recovery = row.opt_text(13)?.unwrap_or_default();
+    let recovery = row.opt_text(12)?.unwrap_or_default();
     let factor = Factor {
         secret: row.opt_text(11)?,
-        pending: row.opt_text(12)?,
         recovery: recovery.split_whitespace().map(str::to_owned).collect(),
     };
-    let (password_until, external_id) = (row.opt_int(10)?.map(Timestamp::from_micros), row.opt_text(14)?);
+    let (password_until, external_id) = (row.opt_int(10)?.map(Timestamp::from_micros), row.opt_text(13)?);
     let role = row.text(3)?;
     let role = Role::parse(&role).ok_or_else(|| StoreError::Internal(format!("unknown role {role}")))?;
     Ok(Credentials {
@@ -144,8 +141,8 @@ fn credentials(row: &Row) -> Result<Credentials, StoreError> {
             second_factor: factor.secret.is_some(),
             must_change_password: password_until.is_some(),
             single_sign_on: external_id.is_some(),
-            theme: row.opt_text(15)?.and_then(|name| Theme::parse(&name)).unwrap_or_default(),
-            time_zone: row.opt_text(16)?.and_then(|name| TimeZone::parse(&name)).unwrap_or_default(),
+            theme: row.opt_text(14)?.and_then(|name| Theme::parse(&name)).unwrap_or_default(),
+            time_zone: row.opt_text(15)?.and_then(|name| TimeZone::parse(&name)).unwrap_or_default(),
         },
         password_hash: row.text(8)?,
         token_epoch: row.int(9)?,

@@ -289,6 +289,15 @@ impl Server {
         self.log_in(ADMIN, PASSWORD)
     }
 
+    /// Somebody who is signed in to the console.
+    pub(crate) fn console(&self, username: &str) -> Client<'_> {
+        let form = format!("username={username}&password={PASSWORD}&next=/");
+        let entered = self.anonymous().post_form("/login", &form);
+        assert_eq!(entered.status, 303, "{}", entered.text);
+        let cookie = entered.header("set-cookie").split(';').next().unwrap().to_owned();
+        self.anonymous().with("cookie", &cookie).with("accept", "text/html")
+    }
+
     /// A user of a role, made for this call.
     pub(crate) fn user(&self, username: &str, role: &str) -> Client<'_> {
         let body = format!(r#"{{"username":"{username}","password":"{PASSWORD}","role":"{role}"}}"#);

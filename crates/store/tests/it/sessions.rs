@@ -5,8 +5,8 @@ use crate::{Place, at, by, on_both_engines};
 use watchpost_model::page::PageRequest;
 use watchpost_model::{Role, Timestamp, UserId};
 use watchpost_store::{
-    AuditFilter, Db, NewPassword, Patience, Rotation, Session, SessionFilter, SessionKind, StoreError,
-    UserChange,
+    AuditFilter, Db, NewFactor, NewPassword, Patience, Rotation, Session, SessionFilter, SessionKind,
+    StoreError, UserChange,
 };
 
 on_both_engines!(
@@ -227,12 +227,23 @@ async fn places_of_log_ins_are_known(db: Db, _: Place) {
 async fn a_code_and_a_recovery_code_work_once(db: Db, _: Place) {
     let jane = user(&db, "jane", Role::Analyst).await;
     let factor = async || db.credentials(jane.id).await.unwrap().unwrap().factor;
-    db.prepare_factor(jane.id, "sealed").await.unwrap();
     let codes: Vec<String> = ["x", "y", "z"].map(Into::into).into();
-    let other = db.begin_factor(jane.id, "another", 7, &codes, &by("jane", 1)).await;
-    assert!(matches!(other, Err(StoreError::Conflict)), "a secret that doesn't wait");
-    db.begin_factor(jane.id, "sealed", 7, &codes, &by("jane", 1)).await.unwrap();
-    assert_eq!((factor().await.secret.as_deref(), factor().await.pending), (Some("sealed"), None));
+    let new = |version, token_epoch| NewFactor {
+        sealed: "sealed",
+        step: 7,
+        recovery: &codes,
+        version,
+        token_epoch,
+        session: None,
+    };
+    for (what, new) in [("a change of the user", new(2, 1)), ("a change of the password", new(1, 2))] {
+        let other = db.begin_factor(jane.id, new, &by("jane", 1)).await;
+        assert!(matches!(other, Err(StoreError::Conflict)), "its secret was made before {what}");
+    }
+    db.begin_factor(jane.id, new(1, 1), &by("jane", 1)).await.unwrap();
+    assert_eq!(factor().await.secret.as_deref(), Some("sealed"));
+    let second = db.begin_factor(jane.id, new(2, 1), &by("jane", 1)).await;
+    assert!(matches!(second, Err(StoreError::Conflict)), "there is one already");
     assert!(!db.use_factor_step(jane.id, 7).await.unwrap(), "the code that began it is used up");
     let tasks: Vec<_> = (0..10)
         .map(|_| {

@@ -31,6 +31,12 @@ pub(crate) const LOGIN: &[Field] = &[
         "123456",
     ),
     Field::optional(
+        "setup",
+        Holds::Text,
+        "What the answer `second_factor_setup` gave, with the first code. It stands for the password, too.",
+        "c2VhbGVk…",
+    ),
+    Field::optional(
         "new_password",
         Holds::Secret,
         "A password of one's own, instead of the one-time password that was given.",
@@ -52,8 +58,10 @@ const NEW_PASSWORD: &[Field] = &[
         "wolkenbruch im mai",
     ),
 ];
-const FIRST_CODE: &[Field] =
-    &[Field::required("otp", Holds::Text, "The code that the authenticator app shows.", "123456")];
+const FIRST_CODE: &[Field] = &[
+    Field::required("otp", Holds::Text, "The code that the authenticator app shows.", "123456"),
+    Field::required("setup", Holds::Text, "What `/api/v1/auth/factor/setup` gave.", "c2VhbGVk…"),
+];
 const REFRESH: &[Field] = &[Field::required("refresh", Holds::Text, "A refresh token.", "eyJ…")];
 const VERIFY: &[Field] = &[Field::required("token", Holds::Text, "A token of either kind.", "eyJ…")];
 
@@ -64,7 +72,8 @@ pub(crate) fn routes(routes: &mut Routes) {
             .about(
                 "Gives an access token for 15 minutes and a refresh token for a day. What else is needed is said by \
                  the `code` of the answer: `otp_required`, `otp_wrong` (401); `second_factor_setup`, with the secret \
-                 for an authenticator app, and `password_change_required` (403). Log in again with it.",
+                 for an authenticator app and a `setup` that comes back with the first code within ten minutes, and \
+                 `password_change_required` (403). Log in again with it.",
             )
             .body(LOGIN)
             .answers::<TokenPair>(200, "Logged in")
@@ -143,7 +152,11 @@ fn second_factor(routes: &mut Routes) {
     routes.add(
         &["/api/v1/auth/factor/setup"],
         Operation::post("setUpFactor", "My account", "Begin to set up a second factor")
-            .about("Nothing changes until the first code is sent to `/api/v1/auth/factor`.")
+            .about(
+                "Nothing changes until the first code is sent to `/api/v1/auth/factor`, together with `setup`, in the \
+                 same session and within ten minutes. Each call gives a new secret; a change of the password or of \
+                 the user makes it worthless.",
+            )
             .body(AGAIN)
             .answers::<SetUp>(200, "What an authenticator app needs")
             .answers::<Problem>(409, "There is one already"),
@@ -339,7 +352,7 @@ async fn set_up_factor(
     input: Input,
 ) -> Result<Json<SetUp>, ApiError> {
     let known = login::check_again(&state, &input.fields()?, caller.user()?, &caller).await?;
-    factor::prepare(&state, &known).await.map(Json)
+    factor::prepare(&state, &known, &caller).await.map(Json)
 }
 
 async fn begin_factor(

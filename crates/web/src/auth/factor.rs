@@ -6,12 +6,12 @@ use crate::auth::seal::Purpose;
 use crate::auth::totp;
 use crate::error::ApiError;
 use crate::state::AppState;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use watchpost_model::{Invalid, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{Credentials, StoreError};
+use watchpost_store::{Credentials, NewFactor, StoreError};
 
 /// What an authenticator app needs.
 #[derive(Clone, Serialize, ToSchema)]
@@ -23,6 +23,39 @@ pub(crate) struct SetUp {
     pub(crate) otpauth_url: String,
     /// A QR code, as SVG.
     pub(crate) qr_svg: String,
+    /// Has to come back with the first code, within ten minutes. It holds the secret, sealed: nothing is kept here.
+    pub(crate) setup: String,
+}
+
+/// How long a secret waits for its first code.
+pub(crate) const SET_UP_SECONDS: i64 = 10 * 60;
+
+/// A secret that waits for its first code. It is kept by who asked for it, sealed, and nowhere else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    secret: String,
+    /// The user's version when it was made: any change of the user makes it worthless.
+    version: i64,
+}
+
+/// A secret that a signed-in user sets up, with all that it is bound to.
+#[derive(Debug, Serialize, Deserialize)]
+struct InSession {
+    user: i64,
+    epoch: i64,
+    session: String,
+    until: i64,
+    pending: Pending,
+}
+
+impl InSession {
+    /// Whether it was made for this user, in this session, and not too long ago.
+    fn is_good(&self, known: &Credentials, session: Option<&str>, now: i64) -> bool {
+        self.user == known.user.id.get()
+            && self.epoch == known.token_epoch
+            && session == Some(self.session.as_str())
+            && self.until > now
+    }
 }
 
 /// What proves that somebody has the second factor.
@@ -35,53 +68,92 @@ pub(crate) enum Shown {
     Wrong,
 }
 
+impl Pending {
+    /// A secret that nobody has seen yet.
+    pub(crate) fn new(known: &Credentials) -> Self {
+        Self { secret: totp::new_secret(), version: known.user.version }
+    }
+}
+
 impl SetUp {
-    fn new(state: &AppState, known: &Credentials, secret: String) -> Self {
+    /// What an app needs for a secret that waits, and what has to come back with its first code.
+    pub(crate) fn new(state: &AppState, known: &Credentials, pending: &Pending, setup: String) -> Self {
+        let secret = pending.secret.clone();
         let issuer = match state.settings.host() {
             Some(host) => format!("Watchpost {host}"),
             None => "Watchpost".to_owned(),
         };
         let otpauth_url = totp::address(&secret, &known.user.username, &issuer);
         let qr_svg = totp::picture(&otpauth_url).unwrap_or_default();
-        Self { secret, otpauth_url, qr_svg }
-    }
-
-    /// The secret that waits for its first code; a new one if none does.
-    pub(crate) async fn prepare(state: &AppState, known: &Credentials) -> Result<Self, ApiError> {
-        let waiting =
-            known.factor.pending.as_deref().and_then(|sealed| state.seal.open(Purpose::Factor, sealed));
-        let secret = match waiting {
-            Some(secret) => secret,
-            None => {
-                let secret = totp::new_secret();
-                let sealed = state.seal.seal(Purpose::Factor, &secret);
-                state.db.prepare_factor(known.user.id, &sealed).await?;
-                secret
-            }
-        };
-        Ok(Self::new(state, known, secret))
+        Self { secret, otpauth_url, qr_svg, setup }
     }
 }
 
-/// What an authenticator app needs, where no second factor is in use.
-pub(crate) async fn prepare(state: &AppState, known: &Credentials) -> Result<SetUp, ApiError> {
-    if known.factor.secret.is_some() {
-        let detail = "A second factor is in use; remove it first.";
-        return Err(ApiError::Conflict("factor_in_use", detail.into()));
+fn none_in_use(known: &Credentials) -> Result<(), ApiError> {
+    match known.factor.secret {
+        None => Ok(()),
+        Some(_) => {
+            let detail = "A second factor is in use; remove it first.";
+            Err(ApiError::Conflict("factor_in_use", detail.into()))
+        }
     }
-    SetUp::prepare(state, known).await
 }
 
-/// Takes the secret that waits into use with the code that was filled in.
+/// What an authenticator app needs, for a signed-in user without a second factor. Each call makes a new secret.
+pub(crate) async fn prepare(
+    state: &AppState,
+    known: &Credentials,
+    caller: &Caller,
+) -> Result<SetUp, ApiError> {
+    none_in_use(known)?;
+    let pending = Pending::new(known);
+    let kept = InSession {
+        user: known.user.id.get(),
+        epoch: known.token_epoch,
+        session: caller.session.clone().ok_or(ApiError::BadToken)?,
+        until: now().seconds() + SET_UP_SECONDS,
+        pending,
+    };
+    let text = serde_json::to_string(&kept).expect("texts and numbers can be written as JSON");
+    state.db.note(&caller.entry(), "factor.setup", format!("user:{}", known.user.id), "").await?;
+    Ok(SetUp::new(state, known, &kept.pending, state.seal.seal(Purpose::FactorSetUp, &text)))
+}
+
+/// The secret that comes back from a signed-in user, if it is theirs and still waits.
+fn waiting(state: &AppState, known: &Credentials, setup: &str, caller: &Caller) -> Option<Pending> {
+    let text = state.seal.open(Purpose::FactorSetUp, setup)?;
+    let kept: InSession = serde_json::from_str(&text).ok()?;
+    kept.is_good(known, caller.session.as_deref(), now().seconds()).then_some(kept.pending)
+}
+
+/// The same secret once more, for a page whose code was wrong.
+pub(crate) fn shown_again(
+    state: &AppState,
+    known: &Credentials,
+    setup: String,
+    caller: &Caller,
+) -> Option<SetUp> {
+    let pending = waiting(state, known, &setup, caller)?;
+    known.factor.secret.is_none().then(|| SetUp::new(state, known, &pending, setup))
+}
+
+/// Takes a secret that a signed-in user set up into use, with the code that was filled in.
 pub(crate) async fn begin_with(
     state: &AppState,
     known: &Credentials,
     fields: &Fields<'_>,
     caller: &Caller,
 ) -> Result<Vec<String>, ApiError> {
-    let code = filled(&fields.get("otp")).map_err(|message| Invalid::field("otp", message))?;
+    none_in_use(known)?;
+    let mut missing = Invalid::new();
+    let code = missing.take("otp", filled(&fields.get("otp")));
+    let setup = missing.take("setup", filled(&fields.get("setup")));
+    let (Some(code), Some(setup)) = (code, setup) else { return Err(missing.into()) };
+    let gone = "This set-up has expired, or belongs to another session. Begin again.";
+    let pending = waiting(state, known, &setup, caller).ok_or_else(|| Invalid::field("setup", gone))?;
     let wrong = || Invalid::field("otp", "This isn't the code of the second factor that was set up.").into();
-    begin(state, known, &code, caller).await?.ok_or_else(wrong)
+    let session = caller.session.as_deref();
+    begin(state, known, &pending, &code, session, caller).await?.ok_or_else(wrong)
 }
 
 /// Whether a role has to have a second factor here.
@@ -89,18 +161,26 @@ pub(crate) fn is_required(state: &AppState, known: &Credentials) -> bool {
     state.settings.second_factor_roles.contains(&known.user.role) && known.external_id.is_none()
 }
 
-/// Takes the secret that waits into use, when this is its code. The recovery codes, shown this once.
+/// Takes a secret that waits into use, when this is its code. The recovery codes, shown this once.
 pub(crate) async fn begin(
     state: &AppState,
     known: &Credentials,
+    pending: &Pending,
     given: &str,
+    session: Option<&str>,
     caller: &Caller,
 ) -> Result<Option<Vec<String>>, ApiError> {
-    let Some(sealed) = known.factor.pending.as_deref() else { return Ok(None) };
-    let Some(secret) = state.seal.open(Purpose::Factor, sealed) else { return Ok(None) };
-    let Some(step) = totp::step_of(&secret, given, now()) else { return Ok(None) };
+    let Some(step) = totp::step_of(&pending.secret, given, now()) else { return Ok(None) };
     let (codes, hashes) = totp::recovery_codes();
-    state.db.begin_factor(known.user.id, sealed, step, &hashes, &caller.entry()).await?;
+    let new = NewFactor {
+        sealed: &state.seal.seal(Purpose::Factor, &pending.secret),
+        step,
+        recovery: &hashes,
+        version: pending.version,
+        token_epoch: known.token_epoch,
+        session,
+    };
+    state.db.begin_factor(known.user.id, new, &caller.entry()).await?;
     state.accounts.forget();
     tracing::info!(user = known.user.username, "a second factor is in use");
     Ok(Some(codes))
@@ -161,5 +241,51 @@ pub(crate) async fn new_recovery_codes(
             Err(ApiError::Conflict("no_factor", "There is no second factor to recover.".into()))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use watchpost_model::user::{Theme, TimeZone};
+    use watchpost_model::{Role, Timestamp, User};
+
+    fn known(token_epoch: i64) -> Credentials {
+        let user = User {
+            id: UserId::new(7),
+            username: "jane".into(),
+            email: String::new(),
+            role: Role::Analyst,
+            active: true,
+            created_at: Timestamp::from_micros(0),
+            last_login_at: None,
+            version: 1,
+            second_factor: false,
+            must_change_password: false,
+            single_sign_on: false,
+            theme: Theme::default(),
+            time_zone: TimeZone::default(),
+        };
+        Credentials {
+            user,
+            password_hash: String::new(),
+            token_epoch,
+            password_until: None,
+            factor: watchpost_store::Factor::default(),
+            external_id: None,
+        }
+    }
+
+    #[test]
+    fn a_secret_waits_for_its_user_in_its_session_for_ten_minutes() {
+        let jane = known(3);
+        let pending = Pending::new(&jane);
+        assert_ne!(pending.secret, Pending::new(&jane).secret, "each is new");
+        let until = 1_000 + SET_UP_SECONDS;
+        let kept = InSession { user: 7, epoch: 3, session: "s".into(), until, pending };
+        assert!(kept.is_good(&jane, Some("s"), until - 1));
+        assert!(!kept.is_good(&jane, Some("s"), until), "it took too long");
+        assert!(!kept.is_good(&jane, Some("another"), 1_000) && !kept.is_good(&jane, None, 1_000));
+        assert!(!kept.is_good(&known(4), Some("s"), 1_000), "the password was changed meanwhile");
     }
 }

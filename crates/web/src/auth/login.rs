@@ -1,6 +1,6 @@
 //! Logging in: the one check of a name, a password and what else is needed, for every way in.
 
-use crate::auth::factor::{self, SetUp, Shown};
+use crate::auth::factor::{self, Pending, SetUp, Shown};
 use crate::auth::guard::{Caller, take};
 use crate::auth::patience::Attempt;
 use crate::auth::seal::Purpose;
@@ -50,24 +50,40 @@ struct Halfway {
     username: String,
     epoch: i64,
     until: i64,
+    /// The second factor that is set up on the way. It lives and dies with this log-in.
+    #[serde(default)]
+    pending: Option<Pending>,
 }
 
-/// What a page keeps between the password and the rest.
-fn halfway(state: &AppState, known: &Credentials) -> String {
-    let halfway = Halfway {
-        user: known.user.id.get(),
-        username: known.user.username.clone(),
-        epoch: known.token_epoch,
-        until: now().seconds() + STEP_SECONDS,
-    };
-    let text = serde_json::to_string(&halfway).expect("texts and numbers can be written as JSON");
-    state.seal.seal(Purpose::LogInStep, &text)
-}
+impl Halfway {
+    /// What goes on from here. A log-in that is halfway already keeps its secret and its time.
+    fn new(state: &AppState, known: &Credentials, before: Option<&Self>) -> Self {
+        let needed = known.factor.secret.is_none() && factor::is_required(state, known);
+        let kept = before.and_then(|before| before.pending.clone());
+        Self {
+            user: known.user.id.get(),
+            username: known.user.username.clone(),
+            epoch: known.token_epoch,
+            until: before.map_or_else(|| now().seconds() + STEP_SECONDS, |before| before.until),
+            pending: needed.then(|| kept.unwrap_or_else(|| Pending::new(known))),
+        }
+    }
 
-fn open_halfway(state: &AppState, sealed: &str) -> Option<Halfway> {
-    let text = state.seal.open(Purpose::LogInStep, sealed)?;
-    let halfway: Halfway = serde_json::from_str(&text).ok()?;
-    (halfway.until > now().seconds()).then_some(halfway)
+    fn sealed(&self, state: &AppState) -> String {
+        let text = serde_json::to_string(self).expect("texts and numbers can be written as JSON");
+        state.seal.seal(Purpose::LogInStep, &text)
+    }
+
+    fn open(state: &AppState, sealed: &str) -> Option<Self> {
+        let text = state.seal.open(Purpose::LogInStep, sealed)?;
+        let halfway: Self = serde_json::from_str(&text).ok()?;
+        (halfway.until > now().seconds()).then_some(halfway)
+    }
+
+    /// Whether it is this user's, and the password it stands for is still theirs.
+    fn is_of(&self, known: &Credentials) -> bool {
+        known.user.id == UserId::new(self.user) && known.token_epoch == self.epoch
+    }
 }
 
 /// What a log-in that is halfway still needs.
@@ -83,35 +99,40 @@ pub(crate) struct Missing {
 
 /// What a log-in still needs, if the password was right a moment ago.
 pub(crate) async fn missing(state: &AppState, sealed: &str) -> Result<Option<Missing>, ApiError> {
-    let Some(halfway) = open_halfway(state, sealed) else { return Ok(None) };
+    let Some(halfway) = Halfway::open(state, sealed) else { return Ok(None) };
     let found = state.db.credentials(UserId::new(halfway.user)).await?;
-    let Some(known) = found.filter(|known| known.token_epoch == halfway.epoch) else { return Ok(None) };
+    let Some(known) = found.filter(|known| halfway.is_of(known)) else { return Ok(None) };
     let code = known.factor.secret.is_some();
-    let set_up = match !code && factor::is_required(state, &known) {
-        true => Some(SetUp::prepare(state, &known).await?),
-        false => None,
-    };
+    let pending = halfway.pending.filter(|_| !code);
+    let set_up = pending.map(|pending| SetUp::new(state, &known, &pending, sealed.to_owned()));
     let new_password = known.password_until.is_some();
     Ok(Some(Missing { username: known.user.username, code, set_up, new_password }))
 }
 
 /// What is shown for a name.
-enum Proof {
-    Password(String),
-    Halfway(Halfway),
+struct Proof {
+    username: String,
+    /// Without it, what was kept of a log-in that is halfway has to do.
+    password: Option<String>,
+    kept: Option<Halfway>,
 }
 
-fn proof(state: &AppState, fields: &Fields<'_>) -> Result<(String, Proof), ApiError> {
-    let sealed = given(fields, "halfway");
-    if !sealed.is_empty() {
-        let fresh = open_halfway(state, &sealed).ok_or(ApiError::BadLogin)?;
-        return Ok((fresh.username.clone(), Proof::Halfway(fresh)));
+fn proof(state: &AppState, fields: &Fields<'_>) -> Result<Proof, ApiError> {
+    // Pages call it by the one name, programs by the other.
+    let sealed = match given(fields, "halfway") {
+        none if none.is_empty() => given(fields, "setup"),
+        sealed => sealed,
+    };
+    let kept = Halfway::open(state, &sealed);
+    if !sealed.is_empty() && given(fields, "password").is_empty() {
+        let fresh = kept.ok_or(ApiError::BadLogin)?;
+        return Ok(Proof { username: fresh.username.clone(), password: None, kept: Some(fresh) });
     }
     let mut wrong = Invalid::new();
     let username = wrong.take("username", filled(&fields.get("username")));
     let password = wrong.take("password", filled(&fields.get("password")));
     match (username, password) {
-        (Some(username), Some(password)) => Ok((username, Proof::Password(password))),
+        (Some(username), Some(password)) => Ok(Proof { username, password: Some(password), kept }),
         _ => Err(wrong.into()),
     }
 }
@@ -134,13 +155,12 @@ pub(crate) async fn check(
     caller: &Caller,
 ) -> Result<Entered, ApiError> {
     take(state, throttle::Caller::LogIn(caller.peer))?;
-    let (username, proof) = proof(state, fields)?;
+    let Proof { username, password, kept } = proof(state, fields)?;
     let attempt = Attempt::begin(state, &username, caller).await?;
-    let right = match &proof {
-        Proof::Password(password) => password_fits(state, attempt.known.as_ref(), password).await?,
-        Proof::Halfway(before) => attempt.known.as_ref().is_some_and(|known| {
-            known.user.id == UserId::new(before.user) && known.token_epoch == before.epoch
-        }),
+    let kept = kept.filter(|kept| attempt.known.as_ref().is_some_and(|known| kept.is_of(known)));
+    let right = match &password {
+        Some(password) => password_fits(state, attempt.known.as_ref(), password).await?,
+        None => kept.is_some(),
     };
     let expired = |known: &Credentials| known.password_until.is_some_and(|until| until <= now());
     let known = match &attempt.known {
@@ -155,8 +175,9 @@ pub(crate) async fn check(
     let caller = &known_as(caller, &known);
     let mut how = "password".to_owned();
     // Looked at before the code of the second factor, which is good once.
-    let own_password = own_password(state, fields, &known).await?;
-    let recovery_codes = second_factor(state, fields, &known, caller, &mut how).await?;
+    let halfway = Halfway::new(state, &known, kept.as_ref());
+    let own_password = own_password(state, fields, &known, &halfway).await?;
+    let recovery_codes = second_factor(state, fields, &known, &halfway, caller, &mut how).await?;
     let known = match recovery_codes {
         Some(_) => state.db.credentials(known.user.id).await?.ok_or(ApiError::BadLogin)?,
         None => known,
@@ -190,6 +211,7 @@ async fn second_factor(
     state: &AppState,
     fields: &Fields<'_>,
     known: &Credentials,
+    halfway: &Halfway,
     caller: &Caller,
     how: &mut String,
 ) -> Result<Option<Vec<String>>, ApiError> {
@@ -202,21 +224,20 @@ async fn second_factor(
             }
             Shown::Nothing => {
                 let detail = "The code of the second factor is needed: log in with it as `otp`.";
-                Err(Step::new("otp_required", detail, halfway(state, known)).into())
+                Err(Step::new("otp_required", detail, halfway.sealed(state)).into())
             }
             Shown::Wrong => {
                 failed(state, &known.user.username, caller, "wrong second factor").await;
                 let detail = "The code is wrong, or was used before.";
-                Err(Step::new("otp_wrong", detail, halfway(state, known)).into())
+                Err(Step::new("otp_wrong", detail, halfway.sealed(state)).into())
             }
         };
     }
-    if !factor::is_required(state, known) {
-        return Ok(None);
-    }
+    // There is one where the role requires it.
+    let Some(pending) = &halfway.pending else { return Ok(None) };
     let begun = match otp.trim().is_empty() {
         true => None,
-        false => factor::begin(state, known, &otp, caller).await?,
+        false => factor::begin(state, known, pending, &otp, None, caller).await?,
     };
     match begun {
         Some(codes) => {
@@ -224,9 +245,10 @@ async fn second_factor(
             Ok(Some(codes))
         }
         None => {
-            let detail = "A second factor is required: add this secret to an authenticator app and log in again with its code as `otp`.";
-            let step = Step::new("second_factor_setup", detail, halfway(state, known));
-            Err(step.with(&SetUp::prepare(state, known).await?).into())
+            let detail = "A second factor is required: add this secret to an authenticator app and log in again with its code as `otp` and this `setup`.";
+            let sealed = halfway.sealed(state);
+            let set_up = SetUp::new(state, known, pending, sealed.clone());
+            Err(Step::new("second_factor_setup", detail, sealed).with(&set_up).into())
         }
     }
 }
@@ -236,13 +258,14 @@ async fn own_password(
     state: &AppState,
     fields: &Fields<'_>,
     known: &Credentials,
+    halfway: &Halfway,
 ) -> Result<Option<String>, ApiError> {
     if known.password_until.is_none() {
         return Ok(None);
     }
     if given(fields, "new_password").is_empty() {
         let detail = "This password was given to you: log in with one of your own as `new_password`.";
-        return Err(Step::new("password_change_required", detail, halfway(state, known)).into());
+        return Err(Step::new("password_change_required", detail, halfway.sealed(state)).into());
     }
     new_password(state, known, &fields.get("new_password")).await.map(Some)
 }

@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Factor,
     /// A password that was right, until the rest of a log-in is there.
     LogInStep,
+    /// The secret of a second factor that a signed-in user sets up, until its first code.
+    FactorSetUp,
     /// A log-in at the provider of single sign-on that is under way.
     SingleSignOn,
 }
@@ -23,6 +25,7 @@ impl Purpose {
         match self {
             Self::Factor => b"factor",
             Self::LogInStep => b"log-in step",
+            Self::FactorSetUp => b"factor set-up",
             Self::SingleSignOn => b"single sign-on",
         }
     }

@@ -5,7 +5,7 @@ use crate::api::preferences::choose;
 use crate::auth::factor::{self, SetUp};
 use crate::auth::session::{self, Session};
 use crate::auth::{grant, login};
-use crate::console::guard::{Form, SignedIn};
+use crate::console::guard::{Form, SignedIn, filled};
 use crate::console::login::{recovery_codes, spaced};
 use crate::console::page::render;
 use crate::console::problem::PageError;
@@ -76,7 +76,12 @@ async fn page(state: &AppState, session: &Session, view: View) -> Result<Respons
     let sessions = state.db.sessions_of(session.user.id, now()).await?;
     let sessions: Vec<_> = sessions.into_iter().map(|session| session_view(session, current)).collect();
     let set_up = view.set_up.map(|set_up| {
-        context! { secret => spaced(&set_up.secret), picture => Value::from_safe_string(set_up.qr_svg), address => set_up.otpauth_url }
+        context! {
+            secret => spaced(&set_up.secret),
+            picture => Value::from_safe_string(set_up.qr_svg),
+            address => set_up.otpauth_url,
+            kept => set_up.setup,
+        }
     });
     let page = context! {
         title => "Your account",
@@ -164,7 +169,7 @@ pub(crate) async fn set_up_factor(
     let fields = sent.fields()?;
     let prepared = async {
         let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
-        factor::prepare(&state, &known).await
+        factor::prepare(&state, &known, &session.caller).await
     };
     let view = match prepared.await {
         Ok(set_up) => View { set_up: Some(set_up), ..View::new(Said::NOTHING) },
@@ -186,10 +191,7 @@ pub(crate) async fn begin_factor(
         Ok(codes) => Ok(recovery_codes(&codes, &base, HERE)),
         Err(error) => {
             // What was shown stays on the page, so that the next code can be typed.
-            let set_up = match before.factor.pending {
-                Some(_) => Some(SetUp::prepare(&state, &before).await?),
-                None => None,
-            };
+            let set_up = factor::shown_again(&state, &before, filled(&fields, "setup"), &session.caller);
             let view = View { set_up, ..View::refused(error, "begin", FIRST_CODE, &fields)? };
             page(&state, &session, view).await
         }

@@ -30,10 +30,13 @@ fn set_up(server: &Server, username: &str) -> (App, Vec<String>) {
     assert!(offered["qr_svg"].as_str().unwrap().starts_with("<svg"));
     assert!(offered["otpauth_url"].as_str().unwrap().contains(offered["secret"].as_str().unwrap()));
     assert_eq!(client.get("/api/v1/auth/factor").expect(200)["enabled"], false, "not before the first code");
-    let wrong = client.post_json("/api/v1/auth/factor", r#"{"otp":"000000"}"#).expect(400);
-    assert!(wrong["otp"].is_array());
+    let begin = |otp: &str| {
+        let body = json!({"otp": otp, "setup": offered["setup"]}).to_string();
+        client.post_json("/api/v1/auth/factor", &body)
+    };
+    assert!(begin("000000").expect(400)["otp"].is_array());
     let mut app = App::new(offered["secret"].as_str().unwrap());
-    let begun = client.post_json("/api/v1/auth/factor", &json!({"otp": app.code()}).to_string()).expect(200);
+    let begun = begin(&app.code()).expect(200);
     let codes = begun["recovery_codes"].as_array().unwrap();
     assert_eq!(codes.len(), 10);
     (app, codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect())
@@ -104,10 +107,11 @@ fn a_role_can_be_required_to_have_one(before: &Server) {
     assert!(refused["secret"].is_null(), "the secret is shown to whoever has the password only");
     let offered = log_in(server, LOG_INS[0], plain.clone()).expect(403);
     let mut app = App::new(offered["secret"].as_str().unwrap());
-    let wrong = json!({"username": ADMIN, "password": PASSWORD, "otp": "000000"});
-    let still = log_in(server, LOG_INS[0], wrong).expect(403);
+    let with =
+        |otp: &str| json!({"username": ADMIN, "password": PASSWORD, "otp": otp, "setup": offered["setup"]});
+    let still = log_in(server, LOG_INS[0], with("000000")).expect(403);
     assert_eq!(still["secret"], offered["secret"], "the same secret until its first code");
-    let with = json!({"username": ADMIN, "password": PASSWORD, "otp": app.code()});
+    let with = with(&app.code());
     let pair = log_in(server, LOG_INS[0], with).expect(200);
     assert_eq!(pair["recovery_codes"].as_array().unwrap().len(), 10);
     let admin = bearer(server, pair["access"].as_str().unwrap());
@@ -139,7 +143,7 @@ fn one_time_passwords_have_to_be_changed(server: &Server) {
 }
 
 /// What stands in a field of a page.
-fn value<'a>(page: &'a Answer, name: &str) -> &'a str {
+pub(super) fn value<'a>(page: &'a Answer, name: &str) -> &'a str {
     let (_, rest) = page
         .text
         .split_once(&format!("name=\"{name}\" value=\""))

@@ -10,12 +10,13 @@ mod matrix;
 mod pages;
 mod secrets;
 mod sessions;
+mod set_up;
 mod single_sign_on;
 mod smuggling;
 mod tls;
 pub(crate) mod totp;
 
-use crate::server::{Client, Server};
+use crate::server::{Client, Engine, Server};
 use serde_json::{Value, json};
 
 /// What a log-in answers, with the access token and the refresh token in it.
@@ -38,6 +39,24 @@ pub(crate) fn within_five_seconds(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(std::time::Instant::now() < deadline, "{what}: not within five seconds");
     }
+}
+
+/// The number that a query gives, past Watchpost.
+pub(crate) fn count_in_database(server: &Server, query: &str) -> i64 {
+    match server.engine() {
+        Engine::Postgres => server.database().count(query),
+        Engine::Sqlite => {
+            let connection = sqlite(server);
+            connection.query_row(query, [], |row| row.get(0)).unwrap()
+        }
+    }
+}
+
+fn sqlite(server: &Server) -> rusqlite::Connection {
+    let file = server.folder.path().join("watchpost-data/watchpost.db");
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+    connection
 }
 
 /// The rows of the audit log about an action, newest first.

@@ -48,7 +48,9 @@ fn no_secret_is_told_even_at_trace(before: &Server) {
     let offered = offered.expect(200);
     keep(offered["secret"].as_str().unwrap());
     let mut app = App::new(offered["secret"].as_str().unwrap());
-    let begun = admin.post_json("/api/v1/auth/factor", &json!({"otp": app.code()}).to_string()).expect(200);
+    keep(offered["setup"].as_str().unwrap());
+    let first = json!({"otp": app.code(), "setup": offered["setup"]}).to_string();
+    let begun = admin.post_json("/api/v1/auth/factor", &first).expect(200);
     keep(begun["recovery_codes"][0].as_str().unwrap());
     let form = format!("username={ADMIN}&password={PASSWORD}&next=/");
     let step = server.anonymous().post_form("/login", &form);

@@ -48,6 +48,10 @@ impl App {
         Self { secret: secret.replace(' ', ""), used: 0 }
     }
 
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
+    }
+
     /// A code that is good once, and for at least a step from now. A client of these tests gives a request up after as
     /// long, so no code can end between being made and being used. There are two such codes at a time; who wants a
     /// third waits for its time to come.
