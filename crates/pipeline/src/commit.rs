@@ -3,6 +3,7 @@
 //! There is no timer. When idle an event is committed at once; under load the next batch fills while those before it
 //! are flushed: one on SQLite, a few on PostgreSQL.
 
+use crate::certain::{FIND_OUT_WITHIN, Found, Writing, write_for_certain};
 use crate::clock::now;
 use crate::ids::IdBlock;
 use crate::index::Indexing;
@@ -10,6 +11,7 @@ use crate::intake::{Detected, Keyed, Load, Queue, Raise, Receipt, Refused, Room,
 use crate::metrics::PipelineMetrics;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -29,10 +31,8 @@ pub const MAX_BATCH_EVENTS: usize = 4_096;
 pub const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Counts are kept in so many lanes, so that nodes that write at once rarely wait for each other.
 const LANES: usize = 16;
-/// How long a write whose outcome is unknown is tried again before its senders are told so.
-const FIND_OUT_WITHIN: Duration = Duration::from_secs(20);
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(200);
+/// While something is written, how often to look for who has waited too long for it to end.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until every [`crate::Intake`] is gone and what waited is written.
 pub async fn commit_loop(db: Db, queue: Queue, indexing: Indexing) {
@@ -41,10 +41,11 @@ pub async fn commit_loop(db: Db, queue: Queue, indexing: Indexing) {
         tracing::warn!(%error, "the names that have counts of their own could not be read");
         Names::default()
     });
-    load.worth_another.store(db.engine().worth_another_batch(), std::sync::atomic::Ordering::Relaxed);
+    load.worth_another.store(db.engine().worth_another_batch(), Ordering::Relaxed);
     let first_lane = rand::random_range(0..LANES);
     let lanes = (0..db.engine().batches_in_flight()).map(|n| ((first_lane + n) % LANES) as i64).collect();
-    let target = Target { db: db.clone(), metrics, names: Arc::new(Mutex::new(names)), indexing };
+    let names = Arc::new(Mutex::new(names));
+    let target = Target { db: db.clone(), metrics, names, indexing, ids_taken: Arc::default() };
     let writer = Writer { target, events: IdBlock::events(db.engine()), alerts: IdBlock::alerts() };
     let open = true;
     Loop { receiver, raises, load, open, pending: VecDeque::new(), lanes, running: JoinSet::new(), writer }
@@ -72,6 +73,7 @@ impl Loop {
     async fn run(mut self) {
         loop {
             self.receive();
+            self.refuse_stale();
             while let Ok(raise) = self.raises.try_recv() {
                 self.raise(raise).await;
             }
@@ -110,6 +112,7 @@ impl Loop {
                     None => {}
                 },
                 () = load.plenty.notified(), if !self.lanes.is_empty() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
                 Some(raise) = self.raises.recv() => self.raise(raise).await,
             }
             if self.lanes.is_empty() && self.running.is_empty() {
@@ -158,6 +161,18 @@ impl Loop {
         }
     }
 
+    /// Refuses what has waited too long for a batch that doesn't end: it isn't stored, and its senders may know.
+    fn refuse_stale(&mut self) {
+        let patience = faults::within("FIND_OUT", FIND_OUT_WITHIN);
+        while self.pending.front().is_some_and(|next| next.since.elapsed() > patience) {
+            let Some(mut stale) = self.pending.pop_front() else { return };
+            self.load.begun(stale.room.events);
+            self.writer.target.metrics.failed.inc_by(stale.events.len() as u64);
+            answer(&mut stale.reply, Err(Refused::Unavailable));
+            self.load.oldest_is(self.pending.front().map(|next| next.since));
+        }
+    }
+
     /// What goes into the next batch.
     fn gather(&mut self) -> Vec<Submission> {
         let (mut events, mut bytes) = (0, 0);
@@ -201,6 +216,8 @@ struct Target {
     metrics: PipelineMetrics,
     names: Arc<Mutex<Names>>,
     indexing: Indexing,
+    /// Ids that were taken turned out to be somebody else's: the next batch takes new ones.
+    ids_taken: Arc<AtomicBool>,
 }
 
 /// Everything in one batch.
@@ -221,10 +238,16 @@ impl Writer {
         let count: usize = submissions.iter().map(|s| s.events.len()).sum();
         let raised: usize = submissions.iter().flat_map(|s| s.events.iter()).map(|d| d.findings.len()).sum();
         let (db, at) = (&self.target.db, now());
-        let ready = match self.events.ensure(db, count, at).await {
-            Ok(()) => self.alerts.ensure(db, raised, at).await,
-            refused => refused,
+        if self.target.ids_taken.swap(false, Ordering::AcqRel) {
+            (self.events, self.alerts) = (IdBlock::events(db.engine()), IdBlock::alerts());
+        }
+        let numbers = async {
+            self.events.ensure(db, count, at).await?;
+            self.alerts.ensure(db, raised, at).await
         };
+        // Taking ids is a commit, too, and may wait for a standby that is away: nothing is stored yet.
+        let patience = faults::within("FIND_OUT", FIND_OUT_WITHIN);
+        let ready = tokio::time::timeout(patience, numbers).await.unwrap_or(Err(Refused::Unavailable));
         if let Err(refused) = ready {
             for mut submission in submissions {
                 self.target.metrics.failed.inc_by(submission.events.len() as u64);
@@ -239,11 +262,17 @@ impl Writer {
         let batches = target.batches(&content, 0..content.submissions.len(), lane);
         let first = target.db.write(batches.0.clone());
         Some(async move {
-            let written = write_for_certain(&target.db, first, &batches.0).await;
-            if let (Ok(()), Some(second)) = (&written, batches.1) {
+            let found = target.find_out(first, &batches.0, &content.events[0]).await;
+            if let (Ok(()), Some(second)) = (&found.outcome, batches.1) {
                 target.db.write(second).await.ok();
             }
-            target.finish(content, written, lane, started).await;
+            let mut unended: Vec<Writing> = found.unended.into_iter().collect();
+            target.finish(content, found.outcome, lane, started, &mut unended).await;
+            // Its senders were answered, but its lane and its connection are taken until it ends.
+            for writing in unended {
+                writing.await.ok();
+                target.indexing.committed();
+            }
         })
     }
 
@@ -328,8 +357,29 @@ impl Target {
         (Arc::new(ingest(self.db.engine(), stored, &mut names, lane)), None)
     }
 
+    /// Waits for a batch, and finds out what came of it.
+    async fn find_out(
+        &self,
+        first: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+        batch: &Arc<Batch>,
+        event: &Event,
+    ) -> Found {
+        let found = write_for_certain(&self.db, first, batch, event).await;
+        if found.ids_taken {
+            self.ids_taken.store(true, Ordering::Release);
+        }
+        found
+    }
+
     /// Tells everybody what came of a batch.
-    async fn finish(&self, mut content: Content, written: Result<(), Refused>, lane: i64, started: Instant) {
+    async fn finish(
+        &self,
+        mut content: Content,
+        written: Result<(), Refused>,
+        lane: i64,
+        started: Instant,
+        unended: &mut Vec<Writing>,
+    ) {
         self.indexing.committed();
         match written {
             Ok(()) => {
@@ -345,8 +395,10 @@ impl Target {
             Err(Refused::Failed | Refused::Repeated) if content.submissions.len() > 1 => {
                 for place in 0..content.submissions.len() {
                     let (batch, _) = self.batches(&content, place..place + 1, lane);
-                    let first = self.db.write(batch.clone());
-                    match write_for_certain(&self.db, first, &batch).await {
+                    let event = &content.events[content.submissions[place].events.start];
+                    let found = self.find_out(self.db.write(batch.clone()), &batch, event).await;
+                    unended.extend(found.unended);
+                    match found.outcome {
                         Ok(()) => self.stored(&mut content, place),
                         Err(refused) => self.refused(&mut content.submissions[place], refused),
                     }
@@ -374,58 +426,6 @@ impl Target {
         self.metrics.alerts.inc_by(alerts.len() as u64);
         log_alerts(events, alerts, submission.origin);
         answer(&mut submission.reply, Ok(std::mem::take(&mut submission.receipts)));
-    }
-}
-
-/// Waits for a batch that was handed over, and finds out whether it was written when the connection breaks around
-/// the commit.
-///
-/// The ids in the batch are nobody else's: when a second try finds one taken, the first try did it, and as it was
-/// one transaction it did all of it.
-async fn write_for_certain(
-    db: &Db,
-    first: impl Future<Output = Result<(), StoreError>> + Send + 'static,
-    batch: &Arc<Batch>,
-) -> Result<(), Refused> {
-    let started = Instant::now();
-    let mut in_doubt = false;
-    if faults::mutant("ack_before_commit") {
-        tokio::spawn(first);
-        return Ok(());
-    }
-    let mut outcome = first.await;
-    loop {
-        let error = match outcome {
-            Ok(()) => return Ok(()),
-            // Keys are written behind the events: had the first try been done, its events would be in the way.
-            Err(StoreError::Taken(what)) if what.starts_with("idempotency") => return Err(Refused::Repeated),
-            Err(StoreError::Taken(_)) if in_doubt => return Ok(()),
-            Err(error) => error,
-        };
-        match &error {
-            StoreError::OutcomeUnknown(_) => in_doubt = true,
-            StoreError::Unavailable(_) if in_doubt => {}
-            StoreError::Unavailable(_) => {
-                tracing::error!(%error, "events could not be stored");
-                return Err(Refused::Unavailable);
-            }
-            // What a failing disk kept of the commit shows only after the restart.
-            StoreError::DiskFailed(_) => {
-                tracing::error!(%error, "events could not be stored");
-                return Err(Refused::OutcomeUnknown);
-            }
-            _ => {
-                tracing::error!(%error, "events could not be stored");
-                return Err(if in_doubt { Refused::OutcomeUnknown } else { Refused::Failed });
-            }
-        }
-        if started.elapsed() > FIND_OUT_WITHIN {
-            tracing::error!(%error, "whether events were stored could not be found out");
-            return Err(Refused::OutcomeUnknown);
-        }
-        tracing::warn!(%error, "trying again to find out whether events were stored");
-        tokio::time::sleep(PAUSE).await;
-        outcome = db.write(batch.clone()).await;
     }
 }
 

@@ -336,6 +336,9 @@ impl Intake {
         keyed: Option<Keyed>,
         room: Room,
     ) -> Result<Vec<Receipt>, Refused> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
         let (reply, answer) = oneshot::channel();
         let (count, since) = (events.len(), Instant::now());
         self.metrics.waiting.set(self.load.events.load(Ordering::Acquire) as i64);

@@ -4,6 +4,7 @@
 //! [`Intake`] until the commit loop writes it, with its alerts and counts, in one transaction. The receipt comes
 //! after the commit. No SQL and no HTTP here.
 
+mod certain;
 mod clock;
 mod commit;
 pub mod decode;

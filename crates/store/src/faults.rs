@@ -20,6 +20,20 @@ pub fn mutant(name: &str) -> bool {
     std::env::var("FAULT_MUTANT").is_ok_and(|wanted| wanted == name)
 }
 
+/// A time that `FAULT_<NAME>_MS` makes shorter, so that a test needn't wait for it.
+#[cfg(feature = "faults")]
+pub fn within(name: &str, usual: std::time::Duration) -> std::time::Duration {
+    let asked = std::env::var(format!("FAULT_{name}_MS")).ok().and_then(|text| text.parse().ok());
+    asked.map_or(usual, std::time::Duration::from_millis)
+}
+
+/// The usual time, without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn within(_: &str, usual: std::time::Duration) -> std::time::Duration {
+    usual
+}
+
 /// Nothing, without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]

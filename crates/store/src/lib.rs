@@ -10,6 +10,7 @@ mod alerts;
 mod attempts;
 mod audit;
 mod clauses;
+mod confirm;
 mod counters;
 mod db;
 mod error;

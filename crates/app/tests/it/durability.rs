@@ -5,7 +5,7 @@
 
 use crate::faults::{rounds, scatter};
 use crate::ledger::Ledger;
-use crate::server::{Engine, Server};
+use crate::server::{Engine, PASSWORD, Server};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
@@ -237,17 +237,23 @@ fn ten_thousand_clients_go_away_on_postgres() {
     ten_thousand_clients_go_away(Engine::Postgres);
 }
 
+/// Has commits that write to a table come with the warning that a standby may lack them.
+fn warn_on(server: &Server, table: &str, events: &str) {
+    server.database().run(&format!(
+        "CREATE OR REPLACE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'no standby'; RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER warn AFTER {events} ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()",
+    ));
+}
+
 #[test]
-fn an_unknown_outcome_is_found_out_before_it_is_acknowledged() {
-    let server = Server::start(Engine::Postgres);
-    // Every commit that stores an alert comes with the warning that a standby may lack it.
-    server.database().run(
-        "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'no standby'; RETURN NULL; END $$;
-         CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON alerts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()",
-    );
-    let admin = server.admin();
+fn an_unknown_outcome_is_acknowledged_only_behind_a_clean_commit() {
+    let server = Server::with(Engine::Postgres, &[("FAULT_FIND_OUT_MS", "1500")]);
+    let (admin, keyed) = (server.admin(), server.sensor().with("idempotency-key", "one"));
+    let confirmed = "SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) FROM counters WHERE name = 'confirmed'";
+    warn_on(&server, "alerts", "INSERT");
     for n in 1..=3 {
         admin.event("CRITICAL", &format!("number {n}"));
+        assert_eq!(server.database().count(confirmed), n, "each is seen by a commit that came back clean");
         assert_eq!(
             admin.get("/api/v1/events").expect(200)["count"],
             n,
@@ -256,4 +262,33 @@ fn an_unknown_outcome_is_found_out_before_it_is_acknowledged() {
         assert_eq!(admin.get("/api/v1/alerts").expect(200)["count"], n);
     }
     assert!(server.log.lock().unwrap().contains("trying again to find out"), "the outcome was in doubt");
+    // Where none comes back clean, nobody is told yes: not at once, and not when it is sent again.
+    warn_on(&server, "counters", "INSERT OR UPDATE");
+    let body = r#"{"source_name":"fw","event_type":"t","severity":"HIGH","description":"number 4"}"#;
+    for _ in 0..2 {
+        let answer = keyed.post_json("/api/v1/events", body);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (504, Some("outcome_unknown")));
+    }
+    server.database().run("DROP TRIGGER warn ON counters");
+    let answers = [keyed.post_json("/api/v1/events", body), keyed.post_json("/api/v1/events", body)];
+    assert!(answers.iter().all(|answer| answer.header("idempotency-replayed") == "true"), "{answers:?}");
+    assert_eq!(answers[0].expect(201), answers[1].expect(201));
+    assert_eq!(admin.get("/api/v1/events").expect(200)["count"], 4);
+}
+
+/// What people do is held to the same: a warning at its commit is never a yes.
+#[test]
+fn a_change_whose_commit_warns_is_no_success() {
+    let server = Server::start(Engine::Postgres);
+    let admin = server.admin();
+    let alert = admin.event("HIGH", "x")["alert"].as_i64().unwrap();
+    warn_on(&server, "audit_log", "INSERT");
+    for (path, body) in [
+        (format!("/api/v1/alerts/{alert}/ack"), "{}".to_owned()),
+        ("/api/v1/users".into(), format!(r#"{{"username":"ana","password":"{PASSWORD}","role":"Analyst"}}"#)),
+        ("/api/v1/keys".into(), r#"{"name":"k"}"#.into()),
+    ] {
+        let answer = admin.post_json(&path, &body);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (504, Some("outcome_unknown")), "{path}");
+    }
 }

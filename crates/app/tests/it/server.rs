@@ -38,6 +38,17 @@ impl Database {
         database
     }
 
+    /// A database that is there, in another cluster.
+    pub(crate) fn at(base: &str, name: &str) -> Self {
+        Self { base: base.to_owned(), name: name.to_owned(), owned: false }
+    }
+
+    /// This database, or the one at another port when this one is gone.
+    pub(crate) fn or(&self, port: u16) -> Self {
+        let name = format!("{}?target_session_attrs=read-write", self.name);
+        Self { base: format!("{},127.0.0.1:{port}", self.base), name, owned: false }
+    }
+
     /// The same database, for somebody who leaves it there.
     fn again(&self) -> Self {
         Self { base: self.base.clone(), name: self.name.clone(), owned: false }
@@ -103,6 +114,16 @@ impl Database {
     }
 }
 
+/// The text that a query gives.
+pub(crate) fn answer(url: &str, query: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query_one(query, &[]).await.unwrap().get(0)
+    })
+}
+
 fn execute(url: &str, statements: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -146,6 +167,15 @@ impl Server {
 
     pub(crate) fn with(engine: Engine, settings: &[(&str, &str)]) -> Self {
         Self::running(engine, settings, &[])
+    }
+
+    /// A server on a database that is there.
+    pub(crate) fn on(database: Database, settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (child, address, log) = launch(&folder, Some(&database), &extra, &Vec::new());
+        let (child, database) = (Mutex::new(child), Some(database));
+        Self { child, address, folder, log, database, extra, arguments: Vec::new() }
     }
 
     /// A server that is started with these arguments.

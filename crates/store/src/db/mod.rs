@@ -111,6 +111,14 @@ impl Db {
         }
     }
 
+    /// Carries out a batch whose clean commit proves something, see [`crate::confirm`]; a few at once at most.
+    pub(crate) async fn confirm(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Sqlite(db) => db.write(batch).await,
+            Inner::Postgres(db) => db.confirm(batch).await,
+        }
+    }
+
     /// Carries out a batch for the search index.
     pub(crate) async fn write_index(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
         match &self.inner {

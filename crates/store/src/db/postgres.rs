@@ -7,6 +7,7 @@ use crate::StoreError;
 use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, private::BytesMut, to_sql_checked};
 
@@ -16,8 +17,13 @@ const MIGRATION_LOCK: i64 = 0x7761_7463_6870;
 /// A lock of whoever builds indexes.
 const BUILDING_LOCK: i64 = MIGRATION_LOCK + 1;
 
+/// Commits that confirm something and may be under way at once: while a standby is away each holds a connection until
+/// it is back.
+const CONFIRMING: usize = 2;
+
 pub(super) struct Postgres {
     pool: Arc<Pool>,
+    confirming: Arc<Semaphore>,
 }
 
 impl Postgres {
@@ -25,25 +31,26 @@ impl Postgres {
         let pool = Arc::new(Pool::new(&options)?);
         let loan = pool.lend().await?;
         pool.give_back(loan);
-        Ok(Self { pool })
+        Ok(Self { pool, confirming: Arc::new(Semaphore::new(CONFIRMING)) })
     }
 
     /// Runs a write in a task of its own, so that an asker that goes away doesn't cut it off.
     async fn uncancelled<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T, StoreError> {
         let pool = self.pool.clone();
+        let task = tokio::spawn(async move { run(&pool, work).await });
+        task.await.map_err(|error| StoreError::Internal(error.to_string()))?
+    }
+
+    /// Carries out a batch on one connection, its commit behind all that it sees. Whoever stops waiting doesn't cut
+    /// it off.
+    pub(super) async fn confirm(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
+        let closed = |_| StoreError::Unavailable("the database was closed".into());
+        let place = self.confirming.clone().acquire_owned().await.map_err(closed)?;
+        let pool = self.pool.clone();
         let task = tokio::spawn(async move {
-            let mut loan = begun(&pool).await?;
-            let result = work.run(&mut loan).await;
-            // Whatever went wrong, a connection inside a transaction isn't lent again; one in doubt is closed.
-            let reusable = match &result {
-                Ok(_) => true,
-                Err(StoreError::OutcomeUnknown(_)) => false,
-                Err(_) => loan.connection.client.batch_execute("ROLLBACK").await.is_ok(),
-            };
-            if reusable {
-                pool.give_back(loan);
-            }
-            result
+            let confirmed = run(&pool, RunBatch(batch)).await;
+            drop(place);
+            confirmed
         });
         task.await.map_err(|error| StoreError::Internal(error.to_string()))?
     }
@@ -125,6 +132,22 @@ impl Postgres {
     pub(super) fn close(&self) {
         self.pool.close();
     }
+}
+
+/// Does a piece of work in a transaction on a connection of the pool.
+async fn run<T>(pool: &Pool, work: impl Work<T>) -> Result<T, StoreError> {
+    let mut loan = begun(pool).await?;
+    let result = work.run(&mut loan).await;
+    // Whatever went wrong, a connection inside a transaction isn't lent again; one in doubt is closed.
+    let reusable = match &result {
+        Ok(_) => true,
+        Err(StoreError::OutcomeUnknown(_)) => false,
+        Err(_) => loan.connection.client.batch_execute("ROLLBACK").await.is_ok(),
+    };
+    if reusable {
+        pool.give_back(loan);
+    }
+    result
 }
 
 /// One piece of work on a lent connection.

@@ -6,9 +6,10 @@ use crate::error::ApiError;
 use crate::state::AppState;
 use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use watchpost_model::{AlertId, EventId, Invalid, Timestamp};
-use watchpost_pipeline::{KeyInUse, Keyed};
-use watchpost_store::Piece;
+use watchpost_pipeline::{KeyInUse, Keyed, Refused};
+use watchpost_store::{Piece, StoreError, faults};
 
 /// The header.
 pub(crate) const HEADER: &str = "idempotency-key";
@@ -16,6 +17,9 @@ pub(crate) const HEADER: &str = "idempotency-key";
 pub(crate) const REPLAYED: &str = "idempotency-replayed";
 /// The longest key: clients send a UUID or a hash.
 const MAX_KEY_CHARS: usize = 255;
+
+/// How long to wait for the proof that what was stored before is there for good.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// A key as a client sent it.
 pub(crate) struct Key(String);
@@ -59,6 +63,22 @@ fn other_body() -> ApiError {
     ApiError::Conflict("idempotency_mismatch", detail.into())
 }
 
+/// Makes sure that what was stored before is there for good: it may be there because a wait for the standby was cut
+/// off, and then the first request was told that nobody knows.
+async fn confirm(state: &AppState, piece: &Piece) -> Result<(), ApiError> {
+    if faults::mutant("taken_is_stored") {
+        return Ok(());
+    }
+    let patience = faults::within("FIND_OUT", CONFIRM_WITHIN);
+    match tokio::time::timeout(patience, state.db.confirm_piece(piece)).await {
+        Ok(Ok(())) => Ok(()),
+        // It was there a moment ago: the database failed over in between.
+        Ok(Err(StoreError::Conflict)) => Err(Refused::Unavailable.into()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(ApiError::OutcomeUnknown),
+    }
+}
+
 impl KeyedBody {
     /// Begins to take in a body; refused while another request with the key is at it.
     pub(crate) fn begin(state: &AppState, caller: &Caller, key: &Key) -> Result<Self, ApiError> {
@@ -92,6 +112,7 @@ impl KeyedBody {
                 Err(other_body())
             }
             Some(piece) => {
+                confirm(state, &piece).await?;
                 let alerts = state.db.alerts_of_piece(&piece).await?;
                 Ok(Ok(Before { first_event: piece.first_event, at: piece.at, alerts }))
             }

@@ -3,6 +3,9 @@
 //! Every run makes a few rounds of each. `WATCHPOST_TEST_ROUNDS` asks for more; the figures are printed. Each test is
 //! shown a mistake (`faults::mutant`) or a control that it must notice.
 
+mod cluster;
+mod failover;
+
 /// How many rounds to make where every run makes so many.
 pub(crate) fn rounds(usual: usize) -> usize {
     std::env::var("WATCHPOST_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
