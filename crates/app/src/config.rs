@@ -255,8 +255,9 @@ fn read_rates(reader: &mut Reader<'_>) -> Option<Option<Rates>> {
     let anonymous = reader.read("WATCHPOST_RATE_ANONYMOUS", RATE, Rate::parse);
     let login = reader.read("WATCHPOST_RATE_LOGIN", RATE, Rate::parse);
     let user = reader.read("WATCHPOST_RATE_USER", RATE, Rate::parse);
+    let signed_up = reader.read("WATCHPOST_RATE_SIGNUP", RATE, Rate::parse);
     let key = reader.read("WATCHPOST_RATE_KEY", RATE, Rate::parse);
-    let rates = Rates { anonymous: anonymous?, login: login?, user: user?, key: key? };
+    let rates = Rates { anonymous: anonymous?, login: login?, user: user?, signed_up: signed_up?, key: key? };
     Some(on?.then_some(rates))
 }
 

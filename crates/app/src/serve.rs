@@ -24,6 +24,10 @@ const BACKLOG: u32 = 1_024;
 /// How long what waits in the intake may take to be written when the server stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 
+/// What it means that sign-up is on.
+pub(crate) const SIGN_UP_IS_ON: &str =
+    "anyone who reaches this server can make an account and read every alert";
+
 /// A demo that is served.
 pub(crate) struct Demo {
     /// What goes on in it; nothing where it stands still.
@@ -46,6 +50,9 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     demo::stays_here(&db, address).await?;
     let first_password = first_admin(&db, config).await?;
     tracing::info!(%address, "listening");
+    if config.signup {
+        tracing::warn!("sign-up is on: {SIGN_UP_IS_ON}");
+    }
     greet(config, printer, address, &log_in(config, demo.is_some(), first_password.as_deref()));
 
     let metrics = PipelineMetrics::default();
@@ -182,6 +189,9 @@ fn greet(config: &Config, printer: &Printer, address: SocketAddr, log_in: &str) 
     let url = config.public_url.clone().unwrap_or(shown);
     printer.say(format!("Watchpost {} is ready: {url}", env!("CARGO_PKG_VERSION")));
     printer.say(format!("API documentation: {url}/api/docs/"));
+    if config.signup {
+        printer.say(format!("Sign-up is on: {SIGN_UP_IS_ON}. WATCHPOST_SIGNUP=off ends that."));
+    }
     printer.say(log_in);
 }
 

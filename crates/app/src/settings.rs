@@ -97,7 +97,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("WATCHPOST_ADMIN_USERNAME", None, "admin", "The first Admin, made when there is no user yet."),
     secret("WATCHPOST_ADMIN_PASSWORD", "The first Admin's password. Empty: generated and printed once."),
-    setting("WATCHPOST_SIGNUP", None, "on", "Whether people may sign up by themselves, as Analysts."),
+    setting(
+        "WATCHPOST_SIGNUP",
+        None,
+        "off",
+        "Whether anyone who reaches the server may make an account by sign-up (`POST /v1/auth/signup/`), as clients of service C do: an Analyst's, which reads every alert and sends no events.",
+    ),
     setting(
         "WATCHPOST_VERDICT",
         None,
@@ -145,6 +150,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("WATCHPOST_RATE_ANONYMOUS", None, "120/m", "Requests without a credential, by address."),
     setting("WATCHPOST_RATE_LOGIN", None, "20/m", "Attempts to log in or sign up, by address."),
     setting("WATCHPOST_RATE_USER", None, "6000/m", "Requests of each user."),
+    setting(
+        "WATCHPOST_RATE_SIGNUP",
+        None,
+        "600/m",
+        "Requests of each user whose account was made by sign-up.",
+    ),
     setting("WATCHPOST_RATE_KEY", None, "60000/m", "Requests with each sensor key."),
     secret(
         "WATCHPOST_METRICS_TOKEN",

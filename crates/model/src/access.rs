@@ -58,13 +58,17 @@ pub enum Rank {
     Sensor,
     /// A user with this role.
     User(Role),
+    /// A user with this role whose account was made by sign-up: it hands in no events.
+    SignedUp(Role),
 }
 
 impl Rank {
     /// Every rank there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Anonymous,
         Self::Sensor,
+        Self::SignedUp(Role::Analyst),
+        Self::SignedUp(Role::Responder),
         Self::User(Role::Analyst),
         Self::User(Role::Responder),
         Self::User(Role::Admin),
@@ -100,10 +104,10 @@ pub const fn allows(rank: Rank, action: Action) -> bool {
         Action::IngestEvents => matches!(rank, Rank::Sensor | Rank::User(Admin)),
         Action::IngestEventsAsAnyone => matches!(rank, Rank::Sensor | Rank::User(_)),
         Action::ReadEvents | Action::ChangeAlerts => {
-            matches!(rank, Rank::User(Responder | Admin))
+            matches!(rank, Rank::User(Responder | Admin) | Rank::SignedUp(Responder))
         }
         Action::ReadAlerts | Action::UseOwnAccount => {
-            matches!(rank, Rank::User(Analyst | Responder | Admin))
+            matches!(rank, Rank::User(Analyst | Responder | Admin) | Rank::SignedUp(Analyst | Responder))
         }
         Action::Administer => matches!(rank, Rank::User(Admin)),
     }
@@ -115,7 +119,7 @@ impl Action {
         match self {
             Self::EnterAnonymously => "anyone",
             Self::IngestEvents => "a sensor key or the role Admin",
-            Self::IngestEventsAsAnyone => "a sensor key or any role",
+            Self::IngestEventsAsAnyone => "a sensor key, or a user whose account an Admin made",
             Self::ReadEvents | Self::ChangeAlerts => "the role Responder or Admin",
             Self::ReadAlerts | Self::UseOwnAccount => "a user (Analyst, Responder or Admin)",
             Self::Administer => "the role Admin",
@@ -166,16 +170,16 @@ mod tests {
 
     #[test]
     fn the_table_is_the_documented_one() {
-        // Anonymous, Sensor, Analyst, Responder, Admin
+        // Anonymous, Sensor, Analyst and Responder by sign-up, Analyst, Responder, Admin
         let rows = [
-            (Action::EnterAnonymously, [true, true, true, true, true]),
-            (Action::IngestEvents, [false, true, false, false, true]),
-            (Action::IngestEventsAsAnyone, [false, true, true, true, true]),
-            (Action::ReadEvents, [false, false, false, true, true]),
-            (Action::ReadAlerts, [false, false, true, true, true]),
-            (Action::ChangeAlerts, [false, false, false, true, true]),
-            (Action::UseOwnAccount, [false, false, true, true, true]),
-            (Action::Administer, [false, false, false, false, true]),
+            (Action::EnterAnonymously, [true, true, true, true, true, true, true]),
+            (Action::IngestEvents, [false, true, false, false, false, false, true]),
+            (Action::IngestEventsAsAnyone, [false, true, false, false, true, true, true]),
+            (Action::ReadEvents, [false, false, false, true, false, true, true]),
+            (Action::ReadAlerts, [false, false, true, true, true, true, true]),
+            (Action::ChangeAlerts, [false, false, false, true, false, true, true]),
+            (Action::UseOwnAccount, [false, false, true, true, true, true, true]),
+            (Action::Administer, [false, false, false, false, false, false, true]),
         ];
         for (action, expected) in rows {
             assert_eq!(Rank::ALL.map(|rank| allows(rank, action)), expected, "{action:?}");

@@ -2,7 +2,7 @@
 
 use crate::password::check_new_password;
 use crate::text::{self, Given};
-use crate::{Invalid, Role, Timestamp, UserId, invalid};
+use crate::{Invalid, Rank, Role, Timestamp, UserId, invalid};
 
 /// The longest user name, as in the services Watchpost replaces.
 pub const MAX_USERNAME_CHARS: usize = 150;
@@ -34,10 +34,23 @@ pub struct User {
     pub must_change_password: bool,
     /// Whether the user logs in by single sign-on and has no password here.
     pub single_sign_on: bool,
+    /// Whether the account was made by sign-up rather than by an Admin.
+    pub signed_up: bool,
     /// How pages look for the user.
     pub theme: Theme,
     /// In which times pages are written for the user.
     pub time_zone: TimeZone,
+}
+
+impl User {
+    /// What the user counts as when the table of permissions is asked. An Admin is one by another Admin's doing,
+    /// however the account was made.
+    pub fn rank(&self) -> Rank {
+        match self.signed_up && self.role != Role::Admin {
+            true => Rank::SignedUp(self.role),
+            false => Rank::User(self.role),
+        }
+    }
 }
 
 /// How pages look.

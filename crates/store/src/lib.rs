@@ -64,7 +64,7 @@ pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
 pub use sessions::{Rotation, Session, SessionFilter, SessionKind};
 pub use stats::{Bucket, Durations};
 pub use triage::{Acted, Deed};
-pub use users::{Credentials, Factor, NewPassword, UserChange, UserFilter};
+pub use users::{Credentials, Factor, NewAccount, NewPassword, UserChange, UserFilter};
 
 /// For the suites that prove both engines alike: what only they need to reach.
 #[doc(hidden)]

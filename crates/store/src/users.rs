@@ -14,7 +14,7 @@ use watchpost_model::{Role, Timestamp, User, UserId};
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
-            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, recovery_codes, external_id, theme, time_zone FROM users ",
+            "SELECT id, username, email, role, active, created_at, last_login_at, version, password_hash, token_epoch, password_until, factor_secret, recovery_codes, external_id, theme, time_zone, signed_up FROM users ",
             $rest
         )
     };
@@ -27,8 +27,23 @@ const ALL: &str = select_users!("");
 const EMAIL: &str = "SELECT email FROM users WHERE username_key = ?1";
 const ANY: &str = "SELECT id FROM users LIMIT 1";
 
-const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version, external_id)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 1, ?7, ?7, 1, ?8)";
+const CREATE: &str = "INSERT INTO users (id, username, username_key, email, role, password_hash, active, token_epoch, created_at, updated_at, version, external_id, password_until, signed_up)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 1, ?7, ?7, 1, ?8, ?9, ?10)";
+
+/// Gives a name to a user who is new: no other user has or had it.
+const NAME: &str = "INSERT INTO user_names (name_key, user_id) VALUES (?1, ?2)";
+
+/// Notes the name that a user has: a node that knew no such table may have made the user.
+const KEEP_NAME: &str =
+    "INSERT INTO user_names (name_key, user_id) VALUES (?1, ?2) ON CONFLICT (name_key) DO NOTHING";
+
+/// Gives another name to a user: one that no other user has or had. The user's own earlier ones are free.
+const RENAME: &str = "INSERT INTO user_names (name_key, user_id) VALUES (?1, ?2)
+     ON CONFLICT (name_key) DO UPDATE SET user_id = excluded.user_id WHERE user_names.user_id = excluded.user_id";
+
+/// What a name that another user had is taken by.
+const NAMES: &str = "user_names_name_key";
+const OWNER_OF_NAME: &str = "SELECT user_id FROM user_names WHERE name_key = ?1";
 
 /// The last condition keeps the last active Admin: the change leaves this user one, or another is left.
 const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email = ?4, role = ?5, active = ?6,
@@ -84,6 +99,23 @@ pub struct NewPassword {
     pub hash: String,
     /// Until when it lets its user choose another; nothing for one that the user chose.
     pub until: Option<Timestamp>,
+}
+
+/// A user to be made.
+#[derive(Clone)]
+pub struct NewAccount<'a> {
+    /// The name to log in with.
+    pub username: &'a str,
+    /// An address, or empty.
+    pub email: &'a str,
+    /// What the user may do.
+    pub role: Role,
+    /// The password; an empty hash matches none.
+    pub password: NewPassword,
+    /// Who this is for the provider of single sign-on.
+    pub external_id: Option<&'a str>,
+    /// Whether the user made the account by sign-up.
+    pub signed_up: bool,
 }
 
 /// What to change about a user; what is `None` stays.
@@ -143,6 +175,7 @@ fn credentials(row: &Row) -> Result<Credentials, StoreError> {
             single_sign_on: external_id.is_some(),
             theme: row.opt_text(14)?.and_then(|name| Theme::parse(&name)).unwrap_or_default(),
             time_zone: row.opt_text(15)?.and_then(|name| TimeZone::parse(&name)).unwrap_or_default(),
+            signed_up: row.opt_int(16)? == Some(1),
         },
         password_hash: row.text(8)?,
         token_epoch: row.int(9)?,
@@ -200,7 +233,8 @@ impl Db {
         self.page_of(sql, clauses.params, count, request, |row| Ok(credentials(row)?.user)).await
     }
 
-    /// Makes a user. [`StoreError::Taken`] when the name is, in any letter case.
+    /// Makes a user with a password of their own. [`StoreError::Taken`] when another user has the name or had it, in
+    /// any letter case.
     pub async fn create_user(
         &self,
         username: &str,
@@ -209,52 +243,59 @@ impl Db {
         password_hash: String,
         by: &AuditEntry,
     ) -> Result<User, StoreError> {
-        self.create_user_as(username, email, role, password_hash, None, by).await
+        let password = NewPassword { hash: password_hash, until: None };
+        let new = NewAccount { username, email, role, password, external_id: None, signed_up: false };
+        self.create_account(new, by).await
     }
 
-    /// As [`Db::create_user`], for somebody whom the provider of single sign-on knows by this id.
-    pub async fn create_user_as(
-        &self,
-        username: &str,
-        email: &str,
-        role: Role,
-        password_hash: String,
-        external_id: Option<&str>,
-        by: &AuditEntry,
-    ) -> Result<User, StoreError> {
+    /// As [`Db::create_user`], with all that may be so from the beginning.
+    pub async fn create_account(&self, new: NewAccount<'_>, by: &AuditEntry) -> Result<User, StoreError> {
         let id = self.take_ids(IdKind::Users, 1, by.at).await?.start;
+        let key = name_key(new.username);
         let mut batch = Batch::new();
         batch.access_changed();
         batch.one(
             CREATE,
             vec![
                 id.into(),
-                username.into(),
-                name_key(username).into(),
-                email.into(),
-                role.as_str().into(),
-                password_hash.into(),
+                new.username.into(),
+                key.as_str().into(),
+                new.email.into(),
+                new.role.as_str().into(),
+                new.password.hash.into(),
                 by.at.micros().into(),
-                external_id.into(),
+                new.external_id.into(),
+                new.password.until.map(Timestamp::micros).into(),
+                new.signed_up.into(),
             ],
         );
-        batch.audit(by, "user.create", format!("user:{id}"), format!("{username} as {role}"));
+        batch.one(NAME, vec![key.into(), id.into()]);
+        let how = if new.signed_up { ", by sign-up" } else { "" };
+        let said = format!("{} as {}{how}", new.username, new.role);
+        batch.audit(by, "user.create", format!("user:{id}"), said);
         self.write(Arc::new(batch)).await?;
         Ok(User {
             id: UserId::new(id),
-            username: username.to_owned(),
-            email: email.to_owned(),
-            role,
+            username: new.username.to_owned(),
+            email: new.email.to_owned(),
+            role: new.role,
             active: true,
             created_at: by.at,
             last_login_at: None,
             version: 1,
             second_factor: false,
-            must_change_password: false,
-            single_sign_on: external_id.is_some(),
+            must_change_password: new.password.until.is_some(),
+            single_sign_on: new.external_id.is_some(),
+            signed_up: new.signed_up,
             theme: Theme::default(),
             time_zone: TimeZone::default(),
         })
+    }
+
+    /// Whether another user has a name or had it.
+    async fn is_taken(&self, name: &str, id: UserId) -> Result<bool, StoreError> {
+        let owner = self.read_one(OWNER_OF_NAME, vec![name_key(name).into()]).await?;
+        Ok(owner.map(|row| row.int(0)).transpose()?.is_some_and(|owner| owner != id.get()))
     }
 
     /// Changes a user. A new password or a deactivation ends every token and session.
@@ -277,8 +318,11 @@ impl Db {
             Ok(()) => Ok(after.user),
             Err(StoreError::Conflict) => {
                 let now = self.credentials(id).await?.ok_or(StoreError::NotFound)?;
-                let unchanged = now.user.version == before.user.version;
-                Err(if unchanged { StoreError::LastAdmin } else { StoreError::Conflict })
+                if now.user.version != before.user.version {
+                    return Err(StoreError::Conflict);
+                }
+                let taken = self.is_taken(&after.user.username, id).await?;
+                Err(if taken { StoreError::Taken(NAMES.into()) } else { StoreError::LastAdmin })
             }
             Err(error) => Err(error),
         }
@@ -344,6 +388,11 @@ fn user_update(before: &Credentials, after: &Credentials, keeps_an_admin: bool, 
             after.password_until.map(Timestamp::micros).into(),
         ],
     );
+    let (old, new) = (name_key(&before.user.username), name_key(&user.username));
+    if old != new {
+        batch.any(KEEP_NAME, vec![old.into(), id.into()]);
+        batch.one(RENAME, vec![new.into(), id.into()]);
+    }
     if after.token_epoch != before.token_epoch {
         batch.any(END_SESSIONS_OF, vec![id.into()]);
     }

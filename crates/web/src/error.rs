@@ -308,6 +308,10 @@ impl From<StoreError> for ApiError {
             StoreError::Taken(constraint) if constraint == "users_username_key" => {
                 Self::Invalid(Invalid::field("username", "A user with that username already exists."))
             }
+            StoreError::Taken(constraint) if constraint == "user_names_name_key" => {
+                let detail = "Another user had this name: what was done under it stays that user's.";
+                Self::Invalid(Invalid::field("username", detail))
+            }
             StoreError::Taken(constraint) if constraint == "views_user_id" => {
                 Self::Invalid(Invalid::field("name", "There is a view with that name already."))
             }

@@ -13,6 +13,8 @@ pub struct Rates {
     pub login: Rate,
     /// Each user.
     pub user: Rate,
+    /// Each user whose account was made by sign-up.
+    pub signed_up: Rate,
     /// Each sensor key.
     pub key: Rate,
 }

@@ -22,6 +22,8 @@ pub(crate) enum Caller {
     Anonymous(IpAddr),
     LogIn(IpAddr),
     User(UserId),
+    /// A user whose account was made by sign-up.
+    SignedUp(UserId),
     Key(KeyId),
 }
 
@@ -45,6 +47,7 @@ impl Throttle {
             Caller::Anonymous(address) => (Caller::Anonymous(network(address)), rates.anonymous),
             Caller::LogIn(address) => (Caller::LogIn(network(address)), rates.login),
             Caller::User(_) => (caller, rates.user),
+            Caller::SignedUp(_) => (caller, rates.signed_up),
             Caller::Key(_) => (caller, rates.key),
         };
         let rate = own.unwrap_or(rate);

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
 use crate::net::{Tls, TlsFiles};
 use crate::printer::Printer;
+use crate::serve::SIGN_UP_IS_ON;
 use crate::{Outcome, start};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::Write;
@@ -47,6 +48,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
     let mut findings = vec![good("settings", "every setting can be used")];
     findings.extend(look_at_hosts(config));
+    findings.extend(look_at_sign_up(config));
     findings.push(look_at_disk(&config.data_dir));
     findings.push(look_at_clock());
     findings.extend(config.tls.as_ref().map(look_at_certificate));
@@ -92,6 +94,14 @@ fn look_at_hosts(config: &Config) -> Option<Finding> {
             "add the name people use to ALLOWED_HOSTS, or set WATCHPOST_PUBLIC_URL",
         )
     })
+}
+
+/// The operator may have wanted it, so it is nothing bad; but who reads this should know.
+fn look_at_sign_up(config: &Config) -> Option<Finding> {
+    let todo = "set WATCHPOST_SIGNUP=off unless clients of service C have to sign up";
+    config
+        .signup
+        .then(|| Finding { todo: todo.into(), ..good("sign-up", format!("it is on: {SIGN_UP_IS_ON}")) })
 }
 
 fn look_at_disk(directory: &Path) -> Finding {

@@ -29,7 +29,8 @@ fn probe(client: &Client<'_>, route: &RouteInfo) -> u16 {
     client.send(route.method.as_str(), &path, kind, body).status
 }
 
-fn every_route_as_every_role(server: &Server) {
+fn every_route_as_every_role(before: &Server) {
+    let server = &Server::with(before.engine(), &[("WATCHPOST_SIGNUP", "on")]);
     let mut routes = site_map();
     // Whoever logs out everywhere is nobody afterwards.
     routes.sort_by_key(|route| route.path.ends_with("/logout-all"));
@@ -37,6 +38,7 @@ fn every_route_as_every_role(server: &Server) {
     let callers = [
         (Rank::Anonymous, server.anonymous()),
         (Rank::Sensor, server.sensor()),
+        (Rank::SignedUp(Role::Analyst), server.signed_up("walk-self")),
         (Rank::User(Role::Analyst), server.user("walk-analyst", "ANALYST")),
         (Rank::User(Role::Responder), server.user("walk-responder", "RESPONDER")),
         (Rank::User(Role::Admin), server.user("walk-admin", "ADMIN")),

@@ -92,7 +92,8 @@ fn service_b(server: &Server) {
     server.anonymous().post_json("/api/v1/auth/refresh/", &refresh).expect(200);
 }
 
-fn service_c(server: &Server) {
+fn service_c(before: &Server) {
+    let server = &Server::with(before.engine(), &[("WATCHPOST_SIGNUP", "on")]);
     let anyone = server.anonymous();
     let body = json!({"username": "carol", "password": PASSWORD});
     let made = anyone.post_json("/v1/auth/signup/", &body.to_string()).expect(201);

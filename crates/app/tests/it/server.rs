@@ -336,6 +336,13 @@ impl Server {
         self.log_in(username, PASSWORD)
     }
 
+    /// A user who signs up, where that is switched on.
+    pub(crate) fn signed_up(&self, username: &str) -> Client<'_> {
+        let body = format!(r#"{{"username":"{username}","password":"{PASSWORD}"}}"#);
+        self.anonymous().post_json("/v1/auth/signup/", &body).expect(201);
+        self.log_in(username, PASSWORD)
+    }
+
     /// A client with a sensor key, made for this call.
     pub(crate) fn sensor(&self) -> Client<'_> {
         let made = self.admin().post_json("/api/v1/keys", r#"{"name":"sensor"}"#);

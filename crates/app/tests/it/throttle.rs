@@ -1,5 +1,6 @@
 //! Callers that are too fast are told to wait, each class by its own measure.
 
+use crate::console::sign_in;
 use crate::server::{Engine, Server};
 
 #[test]
@@ -48,4 +49,25 @@ fn guessing_passwords_is_slow() {
         429,
         "an address that the client made up counts for nothing"
     );
+}
+
+#[test]
+fn accounts_made_by_sign_up_have_a_rate_of_their_own() {
+    let rates = [
+        ("WATCHPOST_SIGNUP", "on"),
+        ("WATCHPOST_THROTTLE", "on"),
+        ("WATCHPOST_RATE_USER", "1000/s"),
+        ("WATCHPOST_RATE_SIGNUP", "3/h"),
+    ];
+    let server = Server::with(Engine::Sqlite, &rates);
+    for name in ["sue", "sam"] {
+        let client = server.signed_up(name);
+        let statuses: Vec<u16> = (0..4).map(|_| client.get("/api/v1/alerts").status).collect();
+        assert_eq!(statuses, [200, 200, 200, 429], "{name}");
+        assert_eq!(sign_in(&server, name).get("/").status, 429, "{name}: the console counts as well");
+    }
+    let ana = server.user("ana", "ANALYST");
+    for _ in 0..10 {
+        assert_eq!(ana.get("/api/v1/alerts").status, 200, "others have theirs");
+    }
 }

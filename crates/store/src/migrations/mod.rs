@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     Step { number: 5, name: "jobs", text: include_str!("0005_jobs.sql") },
     Step { number: 6, name: "groups", text: include_str!("0006_groups.sql") },
     Step { number: 7, name: "teamwork", text: include_str!("0007_teamwork.sql") },
+    Step { number: 8, name: "people", text: include_str!("0008_people.sql") },
     Step { number: 9, name: "proofs", text: include_str!("0009_proofs.sql") },
     Step { number: 12, name: "undone", text: include_str!("0012_undone.sql") },
 ];

@@ -5,11 +5,14 @@ use watchpost_model::key::{GivenKey, NewKey};
 use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
 use watchpost_model::{Role, User, UserId};
-use watchpost_store::{AuditFilter, Db, StoreError, UserChange, UserFilter};
+use watchpost_store::{AuditFilter, Db, NewAccount, NewPassword, StoreError, UserChange, UserFilter};
 
 on_both_engines!(
     names_are_unique_in_any_letter_case,
     an_admin_is_always_left,
+    a_name_that_was_given_up_stays_its_user_s,
+    a_name_is_not_taken_over_while_it_is_given_up,
+    who_signed_up_is_known,
     keys_are_found_by_hash_and_revoked,
     users_are_found_by_a_part_of_their_name,
 );
@@ -42,6 +45,59 @@ async fn names_are_unique_in_any_letter_case(db: Db, _: Place) {
     let stale = db.update_user(joe.id, role(Role::Responder), Some(9), &by("test", 2)).await;
     assert!(matches!(stale, Err(StoreError::Conflict)));
     assert_ne!(db.access_changes().await.unwrap(), moves);
+}
+
+fn called(name: &str) -> UserChange {
+    UserChange { username: Some(name.into()), ..UserChange::default() }
+}
+
+async fn a_name_that_was_given_up_stays_its_user_s(db: Db, _: Place) {
+    let (jane, joe) = (user(&db, "jane", Role::Analyst).await, user(&db, "joe", Role::Analyst).await);
+    db.update_user(jane.id, called("jill"), None, &by("test", 1)).await.unwrap();
+    let taken = "user_names_name_key";
+    let made = db.create_user("Jane", "", Role::Analyst, "h".into(), &by("test", 2)).await;
+    assert!(matches!(&made, Err(StoreError::Taken(what)) if what == taken), "{made:?}");
+    let renamed = db.update_user(joe.id, called("JANE"), None, &by("test", 2)).await;
+    assert!(matches!(&renamed, Err(StoreError::Taken(what)) if what == taken), "{renamed:?}");
+    assert_eq!(db.credentials(joe.id).await.unwrap().unwrap().user, joe, "nothing of it was done");
+    // Their own earlier name is theirs to take back, in any letter case.
+    db.update_user(jane.id, called("Jane"), None, &by("test", 3)).await.unwrap();
+    db.update_user(jane.id, called("jAne"), None, &by("test", 4)).await.unwrap();
+    let again = db.create_user("jill", "", Role::Analyst, "h".into(), &by("test", 5)).await;
+    assert!(matches!(&again, Err(StoreError::Taken(what)) if what == taken), "{again:?}");
+    // A deactivated user keeps the name.
+    let off = UserChange { active: Some(false), ..UserChange::default() };
+    db.update_user(joe.id, off, None, &by("test", 6)).await.unwrap();
+    assert!(db.create_user("joe", "", Role::Analyst, "h".into(), &by("test", 7)).await.is_err());
+}
+
+async fn a_name_is_not_taken_over_while_it_is_given_up(db: Db, _: Place) {
+    for round in 0..20 {
+        let (old, new) = (format!("old{round}"), format!("new{round}"));
+        let jane = user(&db, &old, Role::Analyst).await;
+        let (renaming, making) = (db.clone(), db.clone());
+        let taker = old.clone();
+        let renamed =
+            tokio::spawn(
+                async move { renaming.update_user(jane.id, called(&new), None, &by("test", 1)).await },
+            );
+        let made = tokio::spawn(async move {
+            making.create_user(&taker, "", Role::Analyst, "h".into(), &by("test", 1)).await
+        });
+        renamed.await.unwrap().unwrap();
+        assert!(made.await.unwrap().is_err(), "round {round}");
+        assert!(db.credentials_by_name(&old).await.unwrap().is_none(), "round {round}");
+    }
+}
+
+async fn who_signed_up_is_known(db: Db, _: Place) {
+    let password = NewPassword { hash: "h".into(), until: None };
+    let role = Role::Analyst;
+    let new = NewAccount { username: "sue", email: "", role, password, external_id: None, signed_up: true };
+    let sue = db.create_account(new, &by("test", 1)).await.unwrap();
+    assert!(sue.signed_up && db.credentials(sue.id).await.unwrap().unwrap().user == sue);
+    let row = db.audit_log(&AuditFilter::default(), PageRequest::default()).await.unwrap().rows.remove(0);
+    assert_eq!(row.detail, "sue as ANALYST, by sign-up");
 }
 
 async fn an_admin_is_always_left(db: Db, _: Place) {

@@ -182,6 +182,8 @@ pub(crate) struct UserView {
     must_change_password: bool,
     /// Whether the user logs in by single sign-on and has no password here.
     single_sign_on: bool,
+    /// Whether the account was made by sign-up: unless its role is Admin it hands in no events.
+    signed_up: bool,
     version: i64,
 }
 
@@ -198,6 +200,7 @@ impl UserView {
             second_factor: user.second_factor,
             must_change_password: user.must_change_password,
             single_sign_on: user.single_sign_on,
+            signed_up: user.signed_up,
             version: user.version,
         }
     }

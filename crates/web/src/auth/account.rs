@@ -10,7 +10,7 @@ use watchpost_model::user::{NewUser, UserChangeRequest};
 use watchpost_model::{Invalid, Role, User, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{NewPassword, UserChange};
+use watchpost_store::{NewAccount, NewPassword, UserChange};
 
 /// How long a password that was given to somebody lets them choose another.
 pub const ONE_TIME_SECONDS: i64 = 24 * 60 * 60;
@@ -23,17 +23,24 @@ pub(crate) enum NoSignUp {
     Refused(ApiError),
 }
 
-/// Makes an account for whoever asks: always an Analyst's, and only while the operator lets people.
+/// Lets a request to sign up begin: only while the operator has switched it on.
+pub(crate) fn may_sign_up(state: &AppState, caller: &Caller) -> Result<(), ApiError> {
+    take(state, throttle::Caller::LogIn(caller.peer))?;
+    match state.settings.signup {
+        true => Ok(()),
+        false => {
+            let detail = "Sign-up is switched off on this server. Ask an Admin for an account; the operator can switch it on with WATCHPOST_SIGNUP=on.";
+            Err(ApiError::NotAllowed(detail.into()))
+        }
+    }
+}
+
+/// Makes an account for a caller who may sign up: always an Analyst's, and one that hands in no events.
 pub(crate) async fn sign_up(
     state: &AppState,
     fields: &Fields<'_>,
     caller: &Caller,
 ) -> Result<User, NoSignUp> {
-    take(state, throttle::Caller::LogIn(caller.peer)).map_err(NoSignUp::Refused)?;
-    if !state.settings.signup {
-        let detail = "Signing up is switched off here. Ask an Admin for an account.";
-        return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
-    }
     let analyst = Given::Text(Role::Analyst.as_str().into());
     let asked = match fields.get("role") {
         Given::Null => Given::Missing,
@@ -51,7 +58,7 @@ pub(crate) async fn sign_up(
     };
     let new = NewUser::check(&fields.get("username"), &fields.get("password"), &email, &asked.or(analyst))
         .map_err(NoSignUp::Wrong)?;
-    create_user(state, new, caller).await.map_err(|error| match error {
+    add(state, new, caller, true).await.map_err(|error| match error {
         ApiError::Invalid(wrong) => NoSignUp::Wrong(wrong),
         other => NoSignUp::Refused(other),
     })
@@ -83,11 +90,23 @@ pub(crate) async fn make_analyst(
 
 /// Makes a user.
 pub(crate) async fn create_user(state: &AppState, new: NewUser, caller: &Caller) -> Result<User, ApiError> {
-    let hash = state.passwords.hash(new.password).await?;
+    add(state, new, caller, false).await
+}
+
+async fn add(state: &AppState, new: NewUser, caller: &Caller, signed_up: bool) -> Result<User, ApiError> {
+    let password = NewPassword { hash: state.passwords.hash(new.password).await?, until: None };
     let by = caller.entry();
-    let user = state.db.create_user(&new.username, &new.email, new.role, hash, &by).await?;
+    let account = NewAccount {
+        username: &new.username,
+        email: &new.email,
+        role: new.role,
+        password,
+        external_id: None,
+        signed_up,
+    };
+    let user = state.db.create_account(account, &by).await?;
     state.accounts.forget();
-    tracing::info!(user = user.username, role = %user.role, by = %by.actor, "user created");
+    tracing::info!(user = user.username, role = %user.role, signed_up, by = %by.actor, "user created");
     Ok(user)
 }
 

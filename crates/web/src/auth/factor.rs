@@ -263,6 +263,7 @@ mod tests {
             second_factor: false,
             must_change_password: false,
             single_sign_on: false,
+            signed_up: false,
             theme: Theme::default(),
             time_zone: TimeZone::default(),
         };

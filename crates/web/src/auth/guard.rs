@@ -43,7 +43,15 @@ impl Caller {
     /// Somebody who turned out to be this user.
     pub(crate) fn as_user(&self, user: &User) -> Self {
         let actor = Actor::User { id: user.id, name: user.username.clone() };
-        Self { rank: Rank::User(user.role), actor, ..self.clone() }
+        Self { rank: user.rank(), actor, ..self.clone() }
+    }
+
+    /// Whose rate a request of this user counts for.
+    pub(crate) fn bucket(&self, id: UserId) -> throttle::Caller {
+        match self.rank {
+            Rank::SignedUp(_) => throttle::Caller::SignedUp(id),
+            _ => throttle::Caller::User(id),
+        }
     }
 
     /// What the audit log says of who does something now.
@@ -172,7 +180,7 @@ async fn admit(action: Action, parts: &Parts, state: &AppState) -> Result<Caller
         _ => identify(&parts.headers, peer, state).await,
     };
     match &found {
-        Ok(Some(Caller { actor: Actor::User { id, .. }, .. })) => take(state, throttle::Caller::User(*id))?,
+        Ok(Some(caller @ Caller { actor: Actor::User { id, .. }, .. })) => take(state, caller.bucket(*id))?,
         Ok(Some(Caller { key: Some(key), .. })) => {
             take_at(state, throttle::Caller::Key(key.id), key.limits.rate)?
         }

@@ -10,7 +10,7 @@ use crate::throttle;
 use serde::{Deserialize, Serialize};
 use watchpost_model::password::check_new_password;
 use watchpost_model::text::Given;
-use watchpost_model::{Actor, Invalid, Rank, UserId, invalid};
+use watchpost_model::{Actor, Invalid, UserId, invalid};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
 use watchpost_store::{Credentials, NewPassword, UserChange};
@@ -194,7 +194,7 @@ pub(crate) async fn check(
 /// The caller as the user they turned out to be.
 pub(crate) fn known_as(caller: &Caller, known: &Credentials) -> Caller {
     let actor = Actor::User { id: known.user.id, name: known.user.username.clone() };
-    Caller { rank: Rank::User(known.user.role), actor, ..caller.clone() }
+    Caller { rank: known.user.rank(), actor, ..caller.clone() }
 }
 
 /// Whether this is the user's password. Takes as long when there is no user, or none with a password.

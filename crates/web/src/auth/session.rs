@@ -8,7 +8,6 @@ use crate::error::ApiError;
 use crate::extract::host;
 use crate::settings::{Settings, without_port};
 use crate::state::AppState;
-use crate::throttle;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
@@ -74,7 +73,7 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     {
         tracing::warn!(%error, "the last use of a session could not be noted");
     }
-    take(state, throttle::Caller::User(found.user.id))?;
+    take(state, found.caller.bucket(found.user.id))?;
     Ok(Some(found))
 }
 

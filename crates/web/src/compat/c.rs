@@ -32,11 +32,14 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         &["/v1/auth/signup"],
         Operation::post("signUp", "Compatibility", "Sign up as an Analyst (service C)")
-            .about("The operator can switch it off.")
+            .about(
+                "Off unless the operator switches it on with `WATCHPOST_SIGNUP=on`. An account that is made here hands \
+                 in no events.",
+            )
             .body(SIGN_UP)
             .answers::<SignUpAnswer>(201, "The account is made")
             .answers::<SignUpAnswer>(400, "The name is taken, or something is missing or wrong")
-            .says(403, "Another role was asked for, or signing up is switched off"),
+            .says(403, "Sign-up is switched off, or another role was asked for"),
         sign_up,
     );
     routes.add(
@@ -108,6 +111,7 @@ async fn sign_up(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Response, ApiError> {
+    account::may_sign_up(&state, &caller)?;
     let refused = |wrong: &Invalid| {
         let message = wrong.fields().iter().map(|(name, said)| format!("{name}: {}", said.join(" ")));
         let answer = SignUpAnswer { status: false, message: message.collect::<Vec<_>>().join(" ") };

@@ -86,7 +86,7 @@ impl FromRequestParts<AppState> for Watcher {
         }
         let found = session::look(&parts.headers, peer(parts), state).await?;
         if let Some(session) = &found {
-            take(state, throttle::Caller::User(session.user.id))?;
+            take(state, session.caller.bucket(session.user.id))?;
         }
         let_in(Self::ACTION, found, parts, state).await.map(Self)
     }

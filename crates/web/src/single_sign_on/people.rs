@@ -8,7 +8,7 @@ use crate::state::AppState;
 use watchpost_model::text::Given;
 use watchpost_model::user::{check_email, check_username};
 use watchpost_model::{Role, User};
-use watchpost_store::{Credentials, StoreError, UserChange};
+use watchpost_store::{Credentials, NewAccount, NewPassword, StoreError, UserChange};
 
 /// Names tried before giving up: `jane`, `jane-2`, …
 const NAMES: usize = 20;
@@ -81,9 +81,16 @@ async fn create(state: &AppState, person: &Person, role: Role, caller: &Caller) 
     let name = name.unwrap_or_else(|| "user".into());
     for number in 1..=NAMES {
         let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };
-        // Without a password: the hash matches nothing.
-        let (nothing, by) = (String::new(), caller.entry());
-        match state.db.create_user_as(&name, &email, role, nothing, Some(&person.id), &by).await {
+        let new = NewAccount {
+            username: &name,
+            email: &email,
+            role,
+            // Without a password: the hash matches none.
+            password: NewPassword { hash: String::new(), until: None },
+            external_id: Some(&person.id),
+            signed_up: false,
+        };
+        match state.db.create_account(new, &caller.entry()).await {
             Ok(user) => {
                 state.accounts.forget();
                 tracing::info!(user = user.username, %role, "user made by single sign-on");

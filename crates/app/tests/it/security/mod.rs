@@ -11,6 +11,7 @@ mod pages;
 mod secrets;
 mod sessions;
 mod set_up;
+mod sign_up;
 mod single_sign_on;
 mod smuggling;
 mod tls;

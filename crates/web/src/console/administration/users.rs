@@ -35,6 +35,7 @@ pub(super) fn view(user: User) -> Value {
         active => user.active,
         second_factor => user.second_factor,
         single_sign_on => user.single_sign_on,
+        signed_up => user.signed_up,
         must_change_password => user.must_change_password,
         created_at => user.created_at.to_string(),
         last_login_at => user.last_login_at.map(|at| at.to_string()),
