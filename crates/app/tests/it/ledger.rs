@@ -7,7 +7,7 @@
 
 use crate::server::{Client, Engine, Server};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,6 +31,9 @@ struct Sent {
     events: Vec<(String, &'static str, Outcome)>,
 }
 
+/// What is told of a request, by its key.
+type Witness = Box<dyn Fn(&str) + Send + Sync>;
+
 pub(crate) struct Ledger {
     sent: Mutex<BTreeMap<String, Sent>>,
     next: AtomicUsize,
@@ -38,6 +41,12 @@ pub(crate) struct Ledger {
     /// The sensor key that everything is sent with: an `Idempotency-Key` belongs to its caller.
     pub(crate) credential: String,
     agent: ureq::Agent,
+    /// Told of each request, by its key, whose answer said yes; before its writer goes on.
+    pub(crate) witness: Option<Witness>,
+    /// How many of those that nobody knows about are sent again to find out, the first ones first.
+    curiosity: usize,
+    /// Whether each request has one event only.
+    pub(crate) single: bool,
 }
 
 fn body(events: &[(String, &'static str, Outcome)]) -> String {
@@ -86,6 +95,30 @@ impl Ledger {
             acknowledged: AtomicUsize::new(0),
             credential: server.sensor().headers[0].1.clone(),
             agent: ureq::Agent::config_builder().http_status_as_error(false).build().into(),
+            witness: None,
+            curiosity: usize::MAX,
+            single: false,
+        }
+    }
+
+    /// The ledger as it was when only these requests were answered yes, by their keys. So many of the others are sent
+    /// again to find out about them.
+    pub(crate) fn when(&self, answered: &[String], curiosity: usize) -> Self {
+        let answered: BTreeSet<&String> = answered.iter().collect();
+        let mut sent = self.sent.lock().unwrap().clone();
+        for (_, sent) in sent.iter_mut().filter(|(name, _)| !answered.contains(name)) {
+            let events = sent.events.iter_mut().filter(|event| matches!(event.2, Outcome::Yes(_)));
+            events.for_each(|event| event.2 = Outcome::Unknown);
+        }
+        Self {
+            sent: Mutex::new(sent),
+            next: AtomicUsize::new(self.next.load(Ordering::Relaxed)),
+            acknowledged: AtomicUsize::new(0),
+            credential: self.credential.clone(),
+            agent: self.agent.clone(),
+            witness: None,
+            curiosity,
+            single: self.single,
         }
     }
 
@@ -113,7 +146,7 @@ impl Ledger {
                 let reached = reached.clone();
                 scope.spawn(move || {
                     loop {
-                        let (name, mut sent) = self.take(writer % 2 == 1);
+                        let (name, mut sent) = self.take(writer % 2 == 1 && !self.single);
                         let answer = self.post(server, &name, &sent);
                         let gone = answer.is_none();
                         if let Some((status, text)) = answer {
@@ -122,7 +155,10 @@ impl Ledger {
                         }
                         let yes =
                             sent.events.iter().filter(|event| matches!(event.2, Outcome::Yes(_))).count();
-                        self.sent.lock().unwrap().insert(name, sent);
+                        self.sent.lock().unwrap().insert(name.clone(), sent);
+                        if let (true, Some(witness)) = (yes > 0, &self.witness) {
+                            witness(&name);
+                        }
                         let now = self.acknowledged.fetch_add(yes, Ordering::Relaxed) + yes;
                         if gone || now - before >= enough {
                             reached.send(()).ok();
@@ -145,9 +181,11 @@ impl Ledger {
             let sent = self.sent.lock().unwrap();
             let open =
                 sent.iter().filter(|(_, sent)| sent.events.iter().any(|event| event.2 == Outcome::Unknown));
-            open.map(|(name, sent)| (name.clone(), sent.clone())).collect()
+            let mut open: Vec<_> = open.map(|(name, sent)| (name.clone(), sent.clone())).collect();
+            open.sort_by_key(|(name, _)| (name.len(), name.clone()));
+            open
         };
-        for (name, mut sent) in open {
+        for (name, mut sent) in open.into_iter().take(self.curiosity) {
             let (first, second) =
                 (self.post(server, &name, &sent).unwrap(), self.post(server, &name, &sent).unwrap());
             assert_eq!(first, second, "{name}: one answer, however often it is asked for");

@@ -151,6 +151,8 @@ pub(crate) struct Server {
     extra: Vec<(String, String)>,
     /// What is started; the plain server when empty.
     arguments: Vec<String>,
+    /// What the folder lies on, taken away once the process is gone.
+    beneath: Option<Box<dyn Send + Sync>>,
 }
 
 /// The binary in a folder, with nothing of the surrounding environment.
@@ -175,7 +177,7 @@ impl Server {
         let extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let (child, address, log) = launch(&folder, Some(&database), &extra, &Vec::new());
         let (child, database) = (Mutex::new(child), Some(database));
-        Self { child, address, folder, log, database, extra, arguments: Vec::new() }
+        Self { child, address, folder, log, database, extra, arguments: Vec::new(), beneath: None }
     }
 
     /// A server that is started with these arguments.
@@ -185,7 +187,22 @@ impl Server {
         let extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let (child, address, log) = launch(&folder, database.as_ref(), &extra, &arguments);
-        Self { child: Mutex::new(child), address, folder, log, database, extra, arguments }
+        Self { child: Mutex::new(child), address, folder, log, database, extra, arguments, beneath: None }
+    }
+
+    /// A server on SQLite in a folder that was prepared, which lies on something that goes when the server does.
+    pub(crate) fn prepared(
+        folder: TempDir,
+        beneath: impl Send + Sync + 'static,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        // Taken away in the right order if it doesn't start, too.
+        let (folder, beneath) = (folder, Box::new(beneath));
+        let extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (child, address, log) = launch(&folder, None, &extra, &Vec::new());
+        let child = Mutex::new(child);
+        let (database, arguments) = (None, Vec::new());
+        Self { child, address, folder, log, database, extra, arguments, beneath: Some(beneath) }
     }
 
     /// Starts the server again on its data, after it was killed.
@@ -245,7 +262,7 @@ impl Server {
         extra.push(("SECRET_KEY".into(), secret.trim().into()));
         let (child, address, log) = launch(&folder, Some(&database), &extra, &Vec::new());
         let (child, database) = (Mutex::new(child), Some(database));
-        Self { child, address, folder, log, database, extra, arguments: Vec::new() }
+        Self { child, address, folder, log, database, extra, arguments: Vec::new(), beneath: None }
     }
 
     /// What the server says to these bytes, to the end of the connection.
@@ -407,6 +424,7 @@ impl Drop for Server {
             let log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             eprintln!("the server's log:\n{log}");
         }
+        self.beneath = None;
     }
 }
 

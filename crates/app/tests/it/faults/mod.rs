@@ -5,6 +5,7 @@
 
 mod cluster;
 mod failover;
+mod power_loss;
 
 /// How many rounds to make where every run makes so many.
 pub(crate) fn rounds(usual: usize) -> usize {
