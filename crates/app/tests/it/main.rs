@@ -13,6 +13,7 @@ mod bulk;
 mod command_line;
 mod console;
 mod contract;
+mod database;
 mod demo;
 mod documentation;
 mod durability;

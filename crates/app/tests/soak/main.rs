@@ -5,6 +5,9 @@
 
 mod audit;
 mod broken;
+#[path = "../it/database.rs"]
+#[allow(dead_code, reason = "the daily suite uses all of it")]
+mod database;
 mod documented;
 #[path = "../it/server.rs"]
 #[allow(dead_code, reason = "the daily suite uses all of it")]

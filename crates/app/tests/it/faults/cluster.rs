@@ -1,6 +1,6 @@
 //! A PostgreSQL of a test's own: a primary and a standby that has to have what is acknowledged, made to be broken.
 
-use crate::server::{Database, answer};
+use crate::database::{Database, answer};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
