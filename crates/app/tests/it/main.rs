@@ -22,6 +22,7 @@ mod faults;
 mod first_run;
 mod handover;
 mod jobs;
+mod keyboard;
 mod ledger;
 mod listener;
 mod login;

@@ -2,7 +2,7 @@
 
 const form = (action) => document.querySelector(`form:has(> input[name=action][value=${action}])`);
 const KEYS = {
-  a: () => (form("ack") ?? form("unack"))?.requestSubmit(),
+  a: () => form("ack")?.requestSubmit(),
   r: () => (form("resolve") ?? form("reopen"))?.querySelector("select, button").focus(),
   n: () => form("notes")?.querySelector("textarea").focus(),
   u: () => document.querySelector("[data-back]").click(),

@@ -6,15 +6,27 @@ const place = document.querySelector("[data-stream]");
 const source = place?.dataset.stream;
 // The one alert that the page is about, where it is about one.
 const only = place?.dataset.streamOnly;
-const state = document.querySelector("[data-live-state]");
+// What was last said of the stream: whoever puts something new on the page may bring an empty place for it.
+let said = ["", false];
 let stream = null;
 let waiting = false;
 let again = false;
 
 function say(text, live) {
-  if (!state) return;
+  said = [text, live];
+  const state = document.querySelector("[data-live-state]");
+  if (!state || state.textContent === text) return;
   state.textContent = text;
   state.classList.toggle("on", live);
+}
+document.addEventListener("watchpost:new", () => say(...said));
+
+// Whether the user filled something in that would be lost.
+function filled(part) {
+  const changed = (field) => (field.matches("select")
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected) && field.selectedIndex > 0
+    : field.value !== field.defaultValue);
+  return [...part.querySelectorAll("input:not([type=hidden]), textarea, select")].some(changed);
 }
 
 function put(fresh) {
@@ -25,6 +37,7 @@ function put(fresh) {
     // Times are written anew by script, and so never the same.
     if (part.dataset.was === better.innerHTML) continue;
     if (part.contains(document.activeElement) && part !== document.activeElement) continue;
+    if (filled(part)) continue;
     part.dataset.was = better.innerHTML;
     part.replaceChildren(...better.cloneNode(true).childNodes);
     part.dispatchEvent(new CustomEvent("watchpost:new", { bubbles: true }));
