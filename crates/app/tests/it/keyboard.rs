@@ -178,3 +178,59 @@ fn the_page_stays_live_and_says_what_was_refused() {
     assert!(!browser.text(".subject").contains("by admin"), "{}", browser.text(".subject"));
     assert_eq!(browser.text(".history li:nth-child(2) s"), "Open → Resolved by admin");
 }
+
+#[test]
+fn a_typing_mistake_in_a_filter_is_said_beside_it() {
+    let server = Server::start(Engine::Sqlite);
+    alerts(&server, 3);
+    let browser = browser(&server, true, "admin", "/alerts?severity=HIGH");
+    for (page, menu) in
+        [("/alerts?severity=HIGH", ".narrowing details"), ("/events?severity=HIGH", ".narrowing details")]
+    {
+        browser.go(&format!("{}{page}", server.address));
+        browser.click(&format!("{menu} summary"));
+        browser.fill(&format!("{menu} input[name=since]"), "-24x");
+        browser.press(&[ENTER]);
+        browser.find(&format!("{menu}[open] input[name=since][aria-invalid=true]:focus"));
+        browser.reads("h1", if page.starts_with("/alerts") { "Alerts" } else { "Events" });
+        assert!(browser.text("#wrong-filter-since").starts_with("A time such as"));
+        assert!(browser.path(&server).contains("severity=HIGH"), "the other filters stay");
+        browser.fill(&format!("{menu} input[name=since]"), "-24h");
+        browser.press(&[ENTER]);
+        browser.counts(".alert-row, .event-row", 2);
+    }
+    // Whatever is wrong, the page is there, with what was typed.
+    let admin = crate::console::sign_in(&server, "admin");
+    for (address, field, typed) in [
+        ("/alerts?since=yesterday", "since", "yesterday"),
+        ("/alerts?since=2026-13-45&fold=group", "since", "2026-13-45"),
+        ("/alerts?severity=HIHG&status=OPEN", "severity", "HIHG"),
+        ("/alerts?status=OPN", "status", "OPN"),
+        ("/alerts?assignee=nobody-of-that-name", "assignee", "nobody-of-that-name"),
+        ("/alerts?ordering=age", "ordering", "age"),
+        ("/alerts?tag=a%20b", "tag", "a b"),
+        ("/alerts?page_size=many", "page_size", "many"),
+        ("/alerts?id=seven", "id", "seven"),
+        ("/alerts?snoozed=perhaps", "snoozed", "perhaps"),
+        ("/alerts?colour=red", "colour", "red"),
+        ("/events?until=then", "until", "then"),
+        ("/events?severity=HIHG", "severity", "HIHG"),
+        ("/events?id=seven", "id", "seven"),
+        ("/events?src_ip=%00", "src_ip", ""),
+        ("/handover?since=monday", "since", "monday"),
+        ("/admin/users?role=BOSS", "role", ""),
+        ("/admin/audit?since=monday", "since", "monday"),
+    ] {
+        let page = admin.get(address);
+        assert_eq!(page.status, 400, "{address}");
+        assert!(!page.text.contains("That can't be read"), "{address}: an error page");
+        assert!(
+            page.text.contains("<form class=\"") && page.text.contains(typed),
+            "{address}: {}",
+            page.text
+        );
+        let said = page.text.contains(&format!("wrong-filter-{field}"))
+            || page.text.contains(&format!("<b>{field}</b>"));
+        assert!(said, "{address}: {}", page.text);
+    }
+}

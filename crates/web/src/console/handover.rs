@@ -6,6 +6,7 @@ use crate::console::guard::{AlertReader, Form, SignedIn};
 use crate::console::page::{HOME, render};
 use crate::console::problem::PageError;
 use crate::console::queue::class;
+use crate::console::refused::{FormFields, Refused};
 use crate::console::said::{Done, Said};
 use crate::error::ApiError;
 use crate::extract::ListRequest;
@@ -19,6 +20,9 @@ use watchpost_model::page::Count;
 use watchpost_model::{Invalid, Severity};
 use watchpost_pipeline::now;
 use watchpost_store::Told;
+
+/// What can be wrong with what is asked for.
+const FIELDS: &FormFields = &[("since", "Since when")];
 
 fn count(count: Count) -> Value {
     context! { n => count.number(), is_minimum => matches!(count, Count::AtLeast(_)) }
@@ -92,10 +96,21 @@ pub(crate) async fn show(
     let mut wrong = Invalid::new();
     let now = now();
     let span = asked.query.span(now, &mut wrong);
-    wrong.into_result().map_err(ApiError::from)?;
+    // A time that can't be read is said beside it; below is what there is without it.
+    let refused = match wrong.into_result() {
+        Ok(()) => None,
+        Err(wrong) => Some(Refused::filter(ApiError::from(wrong), FIELDS, &asked)?),
+    };
     let report = report(&state, span.since, now, &session.caller).await?;
-    let page = context! { title => "Handover", said => said.text(), handover => view(&report) };
-    let page = render(StatusCode::OK, "handover.html", Some(&session), page);
+    let page = context! {
+        title => "Handover",
+        said => said.text(),
+        handover => view(&report),
+        given => asked.query.get("since").unwrap_or_default(),
+        refused => refused.as_ref().map(Refused::view),
+    };
+    let status = refused.map_or(StatusCode::OK, |refused| refused.status);
+    let page = render(status, "handover.html", Some(&session), page);
     Ok(said.on(page, &state.settings))
 }
 

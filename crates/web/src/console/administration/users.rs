@@ -22,6 +22,8 @@ use watchpost_model::{Role, User};
 
 /// Where the page is.
 const HERE: &str = "/admin/users";
+/// What can be wrong with what the list is narrowed to; its choices offer nothing that is.
+const FILTER: &FormFields = &[];
 const NEW: &FormFields =
     &[("username", "Name"), ("email", "Address"), ("password", "Password"), ("role", "Role")];
 
@@ -59,9 +61,18 @@ async fn page(
     came: Came,
 ) -> Result<Response, PageError> {
     let asked = paged(asked);
-    let (filter, request) = asked.query.users()?;
-    let users = state.db.users(&filter, request).await?;
     let (mut status, mut refused, mut made) = (StatusCode::OK, None, None);
+    let (links, users) = match asked.query.users() {
+        Ok((filter, request)) => {
+            let page = state.db.users(&filter, request).await?;
+            (Some(ways(&page, &asked, HERE)?), page.rows)
+        }
+        Err(error) => {
+            let by = Refused::filter(error, FILTER, &asked)?;
+            (status, refused) = (by.status, Some(by));
+            (None, Vec::new())
+        }
+    };
     match came {
         Came::Nothing => {}
         Came::Refused(by) => (status, refused) = (by.status, Some(by)),
@@ -78,9 +89,9 @@ async fn page(
         search => asked.query.get("search").unwrap_or_default(),
         chosen_role => asked.query.get("role").unwrap_or_default().to_ascii_uppercase(),
         chosen_state => asked.query.get("is_active").unwrap_or_default(),
-        narrowed => filter.search.is_some() || filter.role.is_some() || filter.active.is_some(),
-        links => ways(&users, &asked, HERE)?,
-        users => users.rows.into_iter().map(view).collect::<Vec<_>>(),
+        narrowed => ["search", "role", "is_active"].iter().any(|name| asked.query.has(name)),
+        links,
+        users => users.into_iter().map(view).collect::<Vec<_>>(),
         roles => roles(Role::Analyst),
     };
     let page = said.on(render(status, "users.html", Some(session), page), &state.settings);

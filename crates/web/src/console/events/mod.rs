@@ -7,6 +7,7 @@ mod range;
 
 use crate::api::explore::{FacetsView, HistogramView, PATIENCE, file, most_said, over_time};
 use crate::api::page::{links, neighbours};
+use crate::auth::session::Session;
 use crate::console::chart::{Bar, Pick, stacked};
 use crate::console::first_run;
 use crate::console::guard::EventReader;
@@ -14,6 +15,7 @@ use crate::console::page::render;
 use crate::console::problem::PageError;
 use crate::console::queue::class;
 use crate::console::queue::filters::chips_of;
+use crate::console::refused::{FormFields, Refused};
 use crate::console::said::Said;
 use crate::console::visible;
 use crate::error::ApiError;
@@ -40,6 +42,8 @@ const EXCERPT_CHARS: usize = 180;
 const A_MOMENT: Duration = Duration::from_millis(20);
 /// Rows on a page unless told.
 const ROWS: &str = "50";
+/// The fields of the form of filters that can be wrong.
+const FIELDS: &FormFields = &[("since", "Since"), ("until", "Before")];
 
 /// What of an address narrows the list.
 fn filters(query: &Query) -> Query {
@@ -140,8 +144,11 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let query = if query.has("page_size") { query } else { query.and("page_size", ROWS) };
     let asked = ListRequest { query, address };
-    let (filter, request) = asked.query.events()?;
     let list = filters(&asked.query);
+    let (filter, request) = match asked.query.events() {
+        Ok(read) => read,
+        Err(error) => return refused(&session, Refused::filter(error, FIELDS, &asked)?, &list),
+    };
     let complete = state.is_searchable(filter.is_indexed()).await;
     let Found { page, counted, said: values, stored } = find(&state, &filter, request).await?;
     // What comes in can only appear on the first page of a list that goes on until now.
@@ -149,6 +156,7 @@ pub(crate) async fn show(
     let page = context! {
         title => "Events",
         said => said.text(),
+        refused => (),
         list => rows(&page, &asked, &list)?,
         nothing => stored == 0,
         narrowed => !list.text().is_empty(),
@@ -175,6 +183,24 @@ pub(crate) async fn show(
     };
     let page = render(StatusCode::OK, "events.html", Some(&session), page);
     Ok(said.on(page, &state.settings))
+}
+
+/// The page without its list: what is wrong with a filter, where the filter is, with everything else that was asked for.
+fn refused(session: &Session, refused: Refused, list: &Query) -> Result<Response, PageError> {
+    let page = context! {
+        title => "Events",
+        refused => refused.view(),
+        said => (),
+        nothing => false,
+        search => list.get("search").unwrap_or_default(),
+        kept => narrowing::kept(list),
+        ranges => range::presets(list),
+        since => list.get("since").unwrap_or_default(),
+        until => list.get("until").unwrap_or_default(),
+        chips => chips_of(list, |rest| at(&rest)),
+        clear => HERE,
+    };
+    Ok(refused.on(render(refused.status, "events.html", Some(session), page)))
 }
 
 /// The chart alone, for a page that didn't wait for it.

@@ -1,6 +1,7 @@
 //! Filters as people see them: chips for what is asked for, and a form for what else could be.
 
 use super::HERE;
+use crate::console::refused::FormFields;
 use crate::query::Query;
 use minijinja::{Value, context};
 use watchpost_model::triage::Verdict;
@@ -15,6 +16,23 @@ const ORDERS: [(&str, &str); 6] = [
     ("-status", "Resolved first"),
 ];
 const SIZES: [&str; 4] = ["10", "25", "50", "100"];
+/// The fields of the form of filters that can be wrong, and how they are called there.
+pub(super) const FIELDS: &FormFields = &[
+    ("severity", "Severity"),
+    ("status", "Status"),
+    ("source_name", "Source"),
+    ("event_type", "Type"),
+    ("host", "Host"),
+    ("user", "User"),
+    ("src_ip", "From"),
+    ("dst_ip", "To"),
+    ("assignee", "Assigned to"),
+    ("tag", "Tag"),
+    ("since", "Since"),
+    ("until", "Before"),
+    ("ordering", "Sort"),
+    ("page_size", "Rows"),
+];
 /// What a chip says before its value.
 const NAMES: [(&str, &str); 21] = [
     ("status", "Status"),
@@ -84,10 +102,14 @@ pub(crate) fn chips_of(query: &Query, to: impl Fn(Query) -> String) -> Vec<Value
     query.given().filter_map(chip).collect()
 }
 
-fn options<'a>(all: impl Iterator<Item = (&'a str, &'a str)>, chosen: &str) -> Vec<Value> {
+/// What a choice offers. Anything else that is chosen, such as several or a typing mistake, stays as it is.
+fn options<'a>(all: impl Iterator<Item = (&'a str, &'a str)>, chosen: &'a str) -> Vec<Value> {
+    let all: Vec<(&str, &str)> = all.collect();
+    let known = chosen.is_empty() || all.iter().any(|(value, _)| value.eq_ignore_ascii_case(chosen));
+    let other = (!known).then_some((chosen, chosen));
     let option =
         |(value, says): (&str, &str)| context! { value, says, chosen => value.eq_ignore_ascii_case(chosen) };
-    all.map(option).collect()
+    other.into_iter().chain(all).map(option).collect()
 }
 
 /// What the form of filters offers, and what of it is chosen. What it has no field for is kept.
@@ -104,8 +126,6 @@ pub(super) fn form(query: &Query) -> Value {
         let known = NAMES.iter().find(|(known, _)| known == name);
         context! { name => *name, says => known.map_or(*name, |(_, says)| says), value => given(name) }
     };
-    // What a choice of one can't show stays as it is.
-    let several = |name: &str| query.get(name).is_some_and(|value| value.contains(','));
     let kept = query.given().filter(|(name, _)| !offered(name) && *name != "format");
     let severity = given("severity");
     let status = given("status");
@@ -115,9 +135,7 @@ pub(super) fn form(query: &Query) -> Value {
         until => given("until"),
         fields => fields.iter().map(text).collect::<Vec<_>>(),
         severities => options(Severity::ALL.iter().rev().map(|s| (s.as_str(), s.title())), &severity),
-        several_severities => several("severity").then_some(severity),
         statuses => options(Status::ALL.iter().map(|s| (s.as_str(), s.title())), &status),
-        several_statuses => several("status").then_some(status),
         orders => options(ORDERS.into_iter(), &given("ordering")),
         sizes => options(SIZES.iter().map(|size| (*size, *size)), &given("page_size")),
         kept => kept.map(|(name, value)| context! { name, value }).collect::<Vec<_>>(),

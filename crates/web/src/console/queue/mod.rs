@@ -9,8 +9,10 @@ use crate::api::page::{links, neighbours};
 use crate::console::guard::AlertReader;
 use crate::console::page::render;
 use crate::console::problem::PageError;
+use crate::console::refused::Refused;
 use crate::console::said::Said;
 use crate::console::visible;
+use crate::error::ApiError;
 use crate::extract::{Base, ListRequest};
 use crate::query::Query;
 use crate::state::AppState;
@@ -114,8 +116,17 @@ pub(crate) async fn show(
     let asked = ListRequest { query, address };
     let counts = state.db.alert_counts().await?;
     let list = match fold {
-        true => folded::list(&state, &asked).await?,
-        false => single(&state, &session, &asked).await?,
+        true => folded::list(&state, &asked).await,
+        false => single(&state, &session, &asked).await,
+    };
+    // A typing mistake in a filter is said where the filter is, with everything else that was asked for.
+    let (list, refused) = match list {
+        Ok(list) => (list, None),
+        Err(PageError::Api(error @ ApiError::Invalid(_))) => (
+            context! { rows => Vec::<Value>::new(), behind => false },
+            Some(Refused::filter(error, filters::FIELDS, &asked)?),
+        ),
+        Err(error) => return Err(error),
     };
     let asks = asked.query.keep(|name, _| name != "page_size");
     let other = if fold { asks.text() } else { folded::query(&asks).with("fold", "group").text() };
@@ -126,6 +137,7 @@ pub(crate) async fn show(
         fold,
         fold_href => format!("{HERE}{other}"),
         list,
+        refused => refused.as_ref().map(Refused::view),
         here => format!("{HERE}{here}"),
         filter => asks.text(),
         tabs => tabs(&asks, &counts),
@@ -142,7 +154,8 @@ pub(crate) async fn show(
         stream => "/stream?topics=alerts,counts",
         base,
     };
-    let page = render(StatusCode::OK, "alerts.html", Some(&session), page);
+    let status = refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
+    let page = render(status, "alerts.html", Some(&session), page);
     Ok(said.on(page, &state.settings))
 }
 
