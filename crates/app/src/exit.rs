@@ -53,6 +53,9 @@ impl From<StoreError> for AppError {
                 ExitStatus::DatabaseUnreachable,
                 "check DATABASE_URL and that the database runs; `watchpost doctor` looks closer",
             ),
+            StoreError::DiskFull(_) => {
+                (ExitStatus::DataDirectory, "make room on the disk of the database, and start again")
+            }
             StoreError::Newer { .. } => (
                 ExitStatus::DatabaseUnfit,
                 "install the newer Watchpost, or restore a backup made before it ran",

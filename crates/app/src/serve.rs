@@ -40,7 +40,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     let _lock = start::lock(config)?;
     let secret_key = start::secret_key(config)?;
     let tls = config.tls.clone().map(start::tls).transpose()?;
-    let db = start::open(config).await?;
+    let db = start::open_to_serve(config).await?;
     let applied = db.migrate(now()).await?;
     if !applied.is_empty() {
         tracing::info!(steps = applied.len(), "the database is up to date now");

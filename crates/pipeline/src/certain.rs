@@ -81,6 +81,11 @@ pub(crate) async fn write_for_certain(
         };
         match &error {
             StoreError::OutcomeUnknown(_) => in_doubt = true,
+            // The store says so, once a minute.
+            StoreError::DiskFull(_) => {
+                tracing::debug!(%error, "events could not be stored");
+                return Found::told(Err(Refused::DiskFull));
+            }
             StoreError::Unavailable(_) if in_doubt => {}
             StoreError::Unavailable(_) => {
                 tracing::error!(%error, "events could not be stored");

@@ -127,8 +127,12 @@ impl Loop {
         let Raise { event, severity, title, why, by, reply } = raise;
         let by = AuditEntry { at: now(), ..by };
         let target = self.writer.target.clone();
-        if self.writer.alerts.ensure(&target.db, 1, by.at).await.is_err() {
-            reply.send(Err(StoreError::Unavailable("there is no id for the alert".into()))).ok();
+        if let Err(refused) = self.writer.alerts.ensure(&target.db, 1, by.at).await {
+            let error = match refused {
+                Refused::DiskFull => StoreError::DiskFull(String::new()),
+                _ => StoreError::Unavailable("there is no id for the alert".into()),
+            };
+            reply.send(Err(error)).ok();
             return;
         }
         let id = AlertId::new(self.writer.alerts.next());

@@ -5,7 +5,7 @@ use crate::intake::Refused;
 use std::ops::Range;
 use watchpost_model::Timestamp;
 use watchpost_model::id::{EVENT_IDS_PER_SECOND_BITS, event_id_floor};
-use watchpost_store::{Db, Engine, IdKind};
+use watchpost_store::{Db, Engine, IdKind, StoreError};
 
 /// Event ids that a node takes at once where several may write: four full batches.
 const SHARED_EVENT_BLOCK: i64 = 4 * MAX_BATCH_EVENTS as i64;
@@ -45,6 +45,9 @@ impl IdBlock {
         }
         let taken = db.take_ids(self.kind, self.size.max(wanted), at).await;
         self.left = taken.map_err(|error| {
+            if matches!(error, StoreError::DiskFull(_)) {
+                return Refused::DiskFull;
+            }
             tracing::error!(%error, "no ids for events: they could not be stored");
             if error.is_temporary() { Refused::Unavailable } else { Refused::Failed }
         })?;

@@ -10,6 +10,8 @@ use watchpost_store::{Db, StoreError};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After something went wrong.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is said that something goes on being wrong.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 /// While events keep coming, indexing rests so many times as long as it worked: storing comes first.
 const REST: u32 = 9;
 /// And at least so long: many small rounds cost more than a large one.
@@ -53,6 +55,7 @@ impl Indexing {
     pub async fn run(self, db: Db, metrics: PipelineMetrics) {
         let mut news = self.0.committed.subscribe();
         let mut behind_since: Option<Instant> = None;
+        let mut warned: Option<Instant> = None;
         loop {
             let seen = *news.borrow_and_update();
             let started = Instant::now();
@@ -78,7 +81,14 @@ impl Indexing {
                 // Another node took the same; whoever is left over goes on.
                 Err(StoreError::Conflict | StoreError::Taken(_)) => tokio::time::sleep(PAUSE / 10).await,
                 Err(error) => {
-                    tracing::warn!(%error, "the search index could not be brought up to date");
+                    // Until it has caught up once more, searches say that they may miss something.
+                    self.0.indexed.send_replace(0);
+                    let quiet = warned.is_some_and(|warned| warned.elapsed() < BETWEEN_WARNINGS);
+                    // The store says by itself that the disk is full.
+                    if !quiet && !matches!(error, StoreError::DiskFull(_)) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(%error, "the search index could not be brought up to date");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }

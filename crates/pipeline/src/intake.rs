@@ -92,6 +92,9 @@ pub enum Refused {
     /// The database can't be written; nothing was stored, trying again later helps.
     #[error("events can't be stored right now")]
     Unavailable,
+    /// The disk is full; nothing was stored, trying again helps when there is room.
+    #[error("the disk is full")]
+    DiskFull,
     /// The database went away during the commit: the events may or may not be stored.
     #[error("whether the events were stored isn't known")]
     OutcomeUnknown,

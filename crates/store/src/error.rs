@@ -9,6 +9,10 @@ pub enum StoreError {
     /// The database can't be reached or has no room; nothing was written. Worth trying again later.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The disk has no room; nothing was written. Worth trying again when there is some. With what the engine said where
+    /// that leaves a doubt.
+    #[error("the disk is full{}{_0}", if _0.is_empty() { "" } else { ": " })]
+    DiskFull(String),
     /// The connection was lost around COMMIT: the write may or may not have happened.
     #[error("the outcome of a write is unknown: {0}")]
     OutcomeUnknown(String),
@@ -49,6 +53,6 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown(_))
+        matches!(self, Self::Unavailable(_) | Self::DiskFull(_) | Self::OutcomeUnknown(_))
     }
 }

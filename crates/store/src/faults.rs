@@ -34,6 +34,19 @@ pub fn within(_: &str, usual: std::time::Duration) -> std::time::Duration {
     usual
 }
 
+/// A number that a test has made smaller or larger by a variable; the usual one otherwise.
+#[cfg(feature = "faults")]
+pub fn number(variable: &str, usual: i64) -> i64 {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
+}
+
+/// The usual number, without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn number(_: &str, usual: i64) -> i64 {
+    usual
+}
+
 /// Nothing, without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]

@@ -147,6 +147,15 @@ impl Db {
     /// Indexes some of what waits. Several nodes may do it at once; one of them is told of a conflict and may
     /// simply go on.
     pub async fn index_round(&self) -> Result<Round, StoreError> {
+        let round = self.index_what_waits().await;
+        if self.engine() == Engine::Sqlite && matches!(round, Err(StoreError::DiskFailed(_))) {
+            self.disown_index().await?;
+        }
+        round
+    }
+
+    async fn index_what_waits(&self) -> Result<Round, StoreError> {
+        self.join_index().await?;
         let mut round = Round { texts: 0, more: false };
         for kind in Kind::ALL {
             let one = match self.engine() {

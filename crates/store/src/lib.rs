@@ -29,6 +29,7 @@ mod index;
 mod indexed;
 mod jobs;
 mod keys;
+mod lineage;
 mod migrations;
 mod once;
 mod rollups;

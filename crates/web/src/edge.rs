@@ -191,7 +191,8 @@ where
 fn log(response: &Response, took: Duration) {
     let status = response.status();
     let took_ms = took.as_secs_f64() * 1000.0;
-    if status.is_server_error() {
+    // 503 is a refusal: what is the matter is said where it is found out, and not once a request.
+    if status.is_server_error() && status != axum::http::StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(status = status.as_u16(), took_ms, "a request failed");
     } else if took >= SLOW {
         tracing::warn!(status = status.as_u16(), took_ms, "a request was slow");

@@ -16,6 +16,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// When to try again after something that usually takes somebody.
 const LATER: Duration = Duration::from_secs(5);
 
+const DISK_FULL: &str = "The server's disk is full: this can't be stored until there is room again.";
+
 /// Why a request was not done.
 #[derive(Debug)]
 pub(crate) enum ApiError {
@@ -286,6 +288,7 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Full => Self::Unavailable("Too many events are waiting to be stored.", SOON),
             Refused::Unavailable => Self::Unavailable("Events can't be stored right now.", LATER),
+            Refused::DiskFull => Self::Unavailable(DISK_FULL, LATER),
             Refused::OutcomeUnknown => Self::OutcomeUnknown,
             Refused::Repeated => Self::in_progress(),
             Refused::Failed => Self::Internal,
@@ -319,6 +322,8 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(%error, "a request could not be done");
                 Self::Unavailable("The database is not available right now.", LATER)
             }
+            // The store says so, once a minute.
+            StoreError::DiskFull(_) => Self::Unavailable(DISK_FULL, LATER),
             StoreError::OutcomeUnknown(_) => {
                 tracing::warn!(%error, "the outcome of a request is unknown");
                 Self::OutcomeUnknown

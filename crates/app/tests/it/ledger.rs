@@ -136,6 +136,19 @@ impl Ledger {
         Some((status, answer.body_mut().read_to_string().ok()?))
     }
 
+    /// Sends one request and enters what was said; the status of the answer, or nothing when the server is gone.
+    pub(crate) fn send(&self, server: &Server, many: bool) -> Option<u16> {
+        let (name, mut sent) = self.take(many);
+        let answer = self.post(server, &name, &sent);
+        let status = answer.as_ref().map(|(status, _)| *status);
+        if let Some((status, text)) = answer {
+            let said = outcomes(status, &text, sent.events.len());
+            sent.events.iter_mut().zip(said).for_each(|(event, said)| event.2 = said);
+        }
+        self.sent.lock().unwrap().insert(name, sent);
+        status
+    }
+
     /// Eight writers, half of them with many events at once, until so many events are acknowledged (then `end` is
     /// called) and on until the server is gone.
     pub(crate) fn write(&self, server: &Server, enough: usize, end: impl FnOnce() + Send) {

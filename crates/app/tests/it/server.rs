@@ -126,6 +126,20 @@ impl Server {
         self.child.lock().unwrap().wait().unwrap();
     }
 
+    /// The exit code of the process when it has ended by itself; waits for that a while.
+    pub(crate) fn ended_within(&self, limit: Duration) -> Option<Option<i32>> {
+        let late = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
+                return Some(status.code());
+            }
+            if Instant::now() > late {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Starts with these settings from now on.
     pub(crate) fn set(&mut self, settings: &[(&str, &str)]) {
         self.extra = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

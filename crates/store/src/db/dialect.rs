@@ -209,8 +209,14 @@ impl Engine {
                 "CREATE FUNCTION sha256_hex(said TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$ SELECT encode(sha256(convert_to(said, 'UTF8')), 'hex') $$;"
             }
         };
-        let mut text =
-            text.replace("{search}", &crate::index::migration(self)).replace("{sha256_hex}", sha256_hex);
+        let lineage = match self {
+            Self::Sqlite => crate::lineage::TABLE,
+            Self::Postgres => "",
+        };
+        let mut text = text
+            .replace("{search}", &crate::index::migration(self))
+            .replace("{lineage}", lineage)
+            .replace("{sha256_hex}", sha256_hex);
         for (token, value) in tokens {
             text = text.replace(token, value);
         }

@@ -1,6 +1,32 @@
 //! What a database file must not stand on.
 
-use std::path::Path;
+use crate::StoreError;
+use std::path::{Path, PathBuf};
+
+/// The path of a file without the links that lead to it, whether the file is there already or not: two names of one database
+/// must not look like two databases.
+pub(crate) fn real_path(path: &Path) -> Result<PathBuf, StoreError> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Ok(real) = path.canonicalize() {
+            return Ok(real);
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent
+            .canonicalize()
+            .map_err(|error| StoreError::Unavailable(format!("can't open {}: {error}", path.display())))?;
+        let here = parent.join(path.file_name().unwrap_or_default());
+        // A link to a file that isn't there yet.
+        match std::fs::read_link(&here) {
+            Ok(target) => path = parent.join(target),
+            Err(_) => return Ok(here),
+        }
+    }
+    Err(StoreError::Unavailable(format!("can't open {}: too many links", path.display())))
+}
+
+/// Links that are followed to a file.
+const MAX_LINKS: usize = 40;
 
 /// File systems on which locks and syncs don't hold what SQLite needs of them.
 const NETWORK_FILE_SYSTEMS: [&str; 9] =

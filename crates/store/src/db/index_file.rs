@@ -1,15 +1,18 @@
 //! The file beside a SQLite database that holds its search index. Everything in it can be made again from the
 //! database, so it is synced less strictly, and made anew when it doesn't fit.
 
+use super::binding::Alone;
 use super::dialect::Engine;
 use super::sqlite::{Unset, configure};
-use crate::StoreError;
 use crate::index::TABLES;
-use rusqlite::{Connection, ErrorCode};
+use crate::{StoreError, faults};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::path::{Path, PathBuf};
 
 /// Grows when the index is built differently: an older one is made anew.
 const SHAPE: i64 = 1;
+/// What the index says of itself: its shape, and the run of the server that it was last written in (`lineage.rs`).
+const ORIGIN: &str = "CREATE TABLE search_origin (shape INTEGER NOT NULL, token TEXT NOT NULL) STRICT";
 /// Written at checkpoints only: after a power failure the index goes less far, and goes on from there.
 const SYNCHRONOUS: &str = "1";
 
@@ -20,24 +23,26 @@ pub(super) fn beside(database: &Path) -> PathBuf {
     database.with_file_name(name)
 }
 
-/// Opens the index, or begins a new one.
-pub(super) fn open(path: &Path, database: &Connection) -> Result<Connection, StoreError> {
-    match try_open(path).and_then(|index| Ok(fits(&index, database)?.then_some(index))) {
-        Ok(Some(index)) => return Ok(index),
+/// Opens the index, or begins a new one. What the index is has been looked at before anything of it is used.
+pub(super) fn open(path: &Path, database: &Connection) -> Result<(Connection, Option<Alone>), StoreError> {
+    match try_open(path).and_then(|(index, alone)| Ok(fits(&index, database)?.then_some((index, alone)))) {
+        Ok(Some(opened)) => return Ok(opened),
         Ok(None) => tracing::info!(path = %path.display(), "the search index is made anew"),
         // Only what is spoilt is thrown away, not what another process holds for a moment.
-        Err(Unset::Sqlite(error)) if !is_spoilt(&error) => return Err(unavailable(path, &error)),
-        Err(Unset::Sqlite(error)) => {
+        Err(Unfit::Sqlite(error)) if !is_spoilt(&error) => return Err(unavailable(path, error)),
+        Err(Unfit::Sqlite(error)) => {
             tracing::warn!(%error, path = %path.display(), "the search index can't be used and is made anew");
         }
-        Err(Unset::Refused(pragma, ..)) => {
+        Err(Unfit::Refused(pragma)) => {
             tracing::warn!(pragma, path = %path.display(), "the search index can't be used and is made anew");
         }
+        Err(Unfit::Log(StoreError::Unfit(_))) => {
+            tracing::warn!(path = %path.display(), "the search index has the log of another one and is made anew");
+        }
+        Err(Unfit::Log(error)) => return Err(error),
     }
     for ending in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(ending);
-        match std::fs::remove_file(&file) {
+        match std::fs::remove_file(super::binding::beside(path, ending)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::Unavailable(format!("can't remove {}: {error}", path.display())));
             }
@@ -45,48 +50,105 @@ pub(super) fn open(path: &Path, database: &Connection) -> Result<Connection, Sto
         }
     }
     try_open(path).map_err(|error| match error {
-        Unset::Sqlite(error) => unavailable(path, &error),
-        Unset::Refused(pragma, ..) => {
+        Unfit::Sqlite(error) => unavailable(path, error),
+        Unfit::Refused(pragma) => {
             StoreError::Unfit(format!("SQLite did not take {pragma} for {}", path.display()))
         }
+        Unfit::Log(error) => error,
     })
+}
+
+/// Why an index isn't used as it is.
+enum Unfit {
+    Sqlite(rusqlite::Error),
+    Refused(&'static str),
+    /// The log beside it, which is of another index or can't be looked at.
+    Log(StoreError),
+}
+
+impl From<rusqlite::Error> for Unfit {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<Unset> for Unfit {
+    fn from(unset: Unset) -> Self {
+        match unset {
+            Unset::Sqlite(error) => Self::Sqlite(error),
+            Unset::Refused(pragma, ..) => Self::Refused(pragma),
+        }
+    }
 }
 
 fn is_spoilt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
-fn unavailable(path: &Path, error: &rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(format!("can't open {}: {error}", path.display()))
-}
-
-fn try_open(path: &Path) -> Result<Connection, Unset> {
-    let index = Connection::open(path)?;
-    configure(&index, SYNCHRONOUS)?;
-    if shape(&index)? == 0 {
-        index.execute_batch(&Engine::Sqlite.migration(TABLES))?;
-        index.pragma_update(None, "user_version", SHAPE)?;
+fn unavailable(path: &Path, error: rusqlite::Error) -> StoreError {
+    match StoreError::from(error) {
+        full @ StoreError::DiskFull(_) => full,
+        error => StoreError::Unavailable(format!("can't open {}: {error}", path.display())),
     }
-    Ok(index)
 }
 
-fn shape(index: &Connection) -> rusqlite::Result<i64> {
-    index.pragma_query_value(None, "user_version", |row| row.get(0))
+fn try_open(path: &Path) -> Result<(Connection, Option<Alone>), Unfit> {
+    let alone = Alone::open(path).map_err(Unfit::Log)?;
+    let index = Connection::open(path)?;
+    if let Some(alone) = &alone {
+        alone.check(&index).map_err(Unfit::Log)?;
+    }
+    configure(&index, SYNCHRONOUS)?;
+    if !has(&index, "search_origin")? {
+        // One of before there was this table says its shape elsewhere.
+        let old: i64 = index.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let shape = if has(&index, "search_progress")? { old } else { SHAPE };
+        let tables = Engine::Sqlite.migration(TABLES);
+        index.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {tables} {ORIGIN}; INSERT INTO search_origin (shape, token) VALUES ({shape}, ''); COMMIT"
+        ))?;
+    }
+    Ok((index, alone))
 }
 
-/// Whether the index is one of this database: not of another shape, nor of a database that has been replaced since.
-fn fits(index: &Connection, database: &Connection) -> Result<bool, Unset> {
-    if shape(index)? != SHAPE {
+fn has(file: &Connection, table: &str) -> rusqlite::Result<bool> {
+    file.query_row("SELECT COUNT(*) FROM sqlite_schema WHERE name = ?1", [table], |row| {
+        Ok(row.get::<_, i64>(0)? > 0)
+    })
+}
+
+/// Whether the index is one of this database: not of another shape, nor of another database, nor ahead of one that was
+/// replaced by an older state of itself.
+fn fits(index: &Connection, database: &Connection) -> Result<bool, Unfit> {
+    let (shape, token): (i64, String) =
+        index
+            .query_row("SELECT shape, token FROM search_origin", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if shape != SHAPE {
         return Ok(false);
     }
-    let marks = "SELECT COALESCE(MAX(up_to), 0) FROM search_progress WHERE kind = 1";
-    let mark: i64 = index.query_row(marks, [], |row| row.get(0))?;
-    let known = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'events'";
-    let migrated: i64 = database.query_row(known, [], |row| row.get(0))?;
-    if mark == 0 || migrated == 0 {
-        return Ok(mark == 0);
+    if !token.is_empty() && !faults::mutant("index_unbound") {
+        let known = has(database, "lineage")?
+            && database
+                .query_row("SELECT 1 FROM lineage WHERE token = ?1", [&token], |_| Ok(()))
+                .optional()?
+                .is_some();
+        if !known {
+            return Ok(false);
+        }
     }
-    let found: i64 =
-        database.query_row("SELECT COUNT(*) FROM events WHERE id = ?1", [mark], |row| row.get(0))?;
-    Ok(found == 1)
+    for (kind, table) in [(1, "events"), (2, "alerts")] {
+        if kind == 2 && faults::mutant("index_unbound") {
+            continue;
+        }
+        let mark = "SELECT COALESCE(MAX(up_to), 0) FROM search_progress WHERE kind = ?1";
+        let mark: i64 = index.query_row(mark, [kind], |row| row.get(0))?;
+        if mark == 0 {
+            continue;
+        }
+        let found = format!("SELECT 1 FROM {table} WHERE id = ?1");
+        if !has(database, table)? || database.query_row(&found, [mark], |_| Ok(())).optional()?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -1,12 +1,16 @@
 //! One database behind one type, whichever engine it is.
 
+mod binding;
 pub(crate) mod dialect;
 mod guard;
 mod index_file;
 mod pool;
 mod postgres;
+mod space;
 mod sqlite;
+mod sqlite_log;
 mod sqlite_readers;
+mod sqlite_writer;
 mod statement;
 
 use crate::StoreError;
@@ -19,6 +23,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 use watchpost_model::Timestamp;
 
@@ -34,15 +39,18 @@ pub enum Location {
 impl Location {
     /// The files that the data lies in here: the database and its search index, with what SQLite puts beside each.
     pub fn files(&self) -> Vec<PathBuf> {
-        let Self::Sqlite(database) = self else { return Vec::new() };
-        let beside = |path: PathBuf| {
-            ["", "-wal", "-shm"].map(|ending| {
-                let mut name = path.clone().into_os_string();
-                name.push(ending);
-                name.into()
-            })
-        };
-        [database.clone(), index_file::beside(database)].into_iter().flat_map(beside).collect()
+        let Some(database) = self.database_file() else { return Vec::new() };
+        let index = index_file::beside(&database);
+        let beside = |path: PathBuf| ["", "-wal", "-shm"].map(|ending| binding::beside(&path, ending));
+        [database, index].into_iter().flat_map(beside).collect()
+    }
+}
+
+impl Location {
+    /// The file of the database, without the links that lead to it.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        let Self::Sqlite(database) = self else { return None };
+        Some(guard::real_path(database).unwrap_or_else(|_| database.clone()))
     }
 }
 
@@ -72,11 +80,22 @@ impl Db {
     /// Opens the database and checks that its settings keep the promise. Creates the file of SQLite if need be;
     /// doesn't migrate.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        Self::open_for(location, false).await
+    }
+
+    /// Opens the database for a server: a file of SQLite is looked at for damage, as far as that goes in a second, and
+    /// a reserve is kept beside it for when the disk is full.
+    pub async fn open_to_serve(location: &Location) -> Result<Self, StoreError> {
+        Self::open_for(location, true).await
+    }
+
+    async fn open_for(location: &Location, serve: bool) -> Result<Self, StoreError> {
         let (report_disk, disk_failed) = watch::channel(None);
         let inner = match location {
             Location::Sqlite(path) => {
                 let path = path.clone();
-                let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path, report_disk));
+                let opened =
+                    tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path, serve, report_disk));
                 let sqlite = opened.await.map_err(|e| StoreError::Internal(e.to_string()))??;
                 Inner::Sqlite(Arc::new(sqlite))
             }
@@ -206,6 +225,27 @@ impl Db {
         };
         let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
         Ok(Timestamp::from_micros(row.int(0)?))
+    }
+
+    /// Whether the disk is full: people can go on, events are refused.
+    pub fn is_full(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(db) => db.space.is_full(),
+            Inner::Postgres(_) => false,
+        }
+    }
+
+    pub(crate) fn index_has_joined(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(db) => db.index_joined.load(Ordering::Acquire),
+            Inner::Postgres(_) => true,
+        }
+    }
+
+    pub(crate) fn set_index_joined(&self) {
+        if let Inner::Sqlite(db) = &self.inner {
+            db.index_joined.store(true, Ordering::Release);
+        }
     }
 
     /// Resolves when the disk failed under a write and the process has to stop; with the reason.

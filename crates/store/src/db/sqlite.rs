@@ -1,27 +1,29 @@
 //! The built-in engine: one thread writes and checkpoints, a few threads read.
 
-use super::dialect::Engine;
-use super::guard::network_file_system;
+use super::binding::Alone;
+use super::guard::{network_file_system, real_path};
 use super::index_file;
+use super::space::Space;
+use super::sqlite_log::LOG_KEPT_BYTES;
 use super::sqlite_readers::Readers;
-use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
+use super::sqlite_writer::{Desk, Job, Writer};
+use super::statement::{Batch, Row, Statement, Value};
 use crate::audit::sha256_hex;
 use crate::{StoreError, faults};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
 use std::borrow::Cow;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 /// How long a statement waits for another process (the command line) to finish writing.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pages of the log (4 KiB each) after which the writer copies them into the database.
-const CHECKPOINT_PAGES: i64 = 4_000;
 /// Memory for pages of the writer, in KiB.
 const WRITER_CACHE_KIB: i64 = 16_384;
 /// Prepared statements a connection keeps.
@@ -32,53 +34,20 @@ const KNOWN_BAD: i32 = 3_052_000;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-enum Job {
-    Write(Arc<Batch>, Reply<()>),
-    Returning(Statement, Reply<Vec<Row>>),
-    Script(Vec<String>, Reply<()>),
-}
+/// What is added to the message of a database that no longer is one.
+const DAMAGED: &str = "restore a backup; `watchpost doctor` says more";
+/// How long a server looks at its database before it begins: all of it takes `doctor`.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How many steps of SQLite's machine between looks at the clock.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 pub(super) struct Sqlite {
     data: Writer,
     index: Writer,
     readers: Readers,
-}
-
-/// A thread that writes one file.
-struct Writer {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Writer {
-    fn start(
-        name: &str,
-        connection: Connection,
-        report_disk: watch::Sender<Option<String>>,
-    ) -> Result<Self, StoreError> {
-        let (jobs, next_job) = mpsc::channel();
-        let thread = spawn(name, move || write_loop(connection, &next_job, &report_disk))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
-    }
-
-    /// Hands over a job; false when the file was closed.
-    fn hand(&self, job: Job) -> bool {
-        self.jobs.lock().is_ok_and(|jobs| jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()))
-    }
-
-    async fn job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        if !self.hand(job(reply)) {
-            return Err(closed());
-        }
-        answer.await.map_err(|_| closed())?
-    }
-
-    async fn close(&self) {
-        self.jobs.lock().map(|mut jobs| jobs.take()).ok();
-        let thread = self.thread.lock().map(|mut thread| thread.take());
-        join(thread.ok().flatten().into_iter().collect()).await;
-    }
+    pub(super) space: Arc<Space>,
+    /// Whether the index knows which database it goes on with: see `lineage.rs`.
+    pub(super) index_joined: AtomicBool,
 }
 
 pub(super) fn closed() -> StoreError {
@@ -86,16 +55,54 @@ pub(super) fn closed() -> StoreError {
 }
 
 impl Sqlite {
-    pub(super) fn open(path: &Path, report_disk: watch::Sender<Option<String>>) -> Result<Self, StoreError> {
+    /// Opens the database. To serve means to look at it first, and to keep a reserve for when the disk is full.
+    pub(super) fn open(
+        path: &Path,
+        serve: bool,
+        report_disk: watch::Sender<Option<String>>,
+    ) -> Result<Self, StoreError> {
         check_library()?;
-        let writer = open_writer(path)?;
+        let path = real_path(path)?;
+        let space = Arc::new(Space::of(&path));
+        let opened = match Self::try_open(&path, serve, &space, &report_disk) {
+            // What SQLite needs beside the file is little: there is room for it in the reserve.
+            Err(StoreError::DiskFull(_)) if space.give_up_reserve() => {
+                Self::try_open(&path, serve, &space, &report_disk)?
+            }
+            opened => opened?,
+        };
+        if serve {
+            space.keep();
+        }
+        Ok(opened)
+    }
+
+    fn try_open(
+        path: &Path,
+        serve: bool,
+        space: &Arc<Space>,
+        report_disk: &watch::Sender<Option<String>>,
+    ) -> Result<Self, StoreError> {
+        let (mut writer, alone) = open_writer(path, space)?;
+        if serve {
+            first_look(&mut writer, path)?;
+        }
         let index_path = index_file::beside(path);
-        let index = index_file::open(&index_path, &writer)?;
+        let (index, beside_index) = index_file::open(&index_path, &writer)?;
         let readers = Readers::open(path, &index_path)?;
+        let desk = |name, connection, report_disk, alone| Desk {
+            name,
+            connection,
+            space: space.clone(),
+            report_disk,
+            alone,
+        };
         Ok(Self {
-            data: Writer::start("sqlite-writer", writer, report_disk.clone())?,
-            index: Writer::start("sqlite-index", index, report_disk)?,
+            data: Writer::start(desk("writer", writer, Some(report_disk.clone()), alone))?,
+            index: Writer::start(desk("index", index, None, beside_index))?,
             readers,
+            space: space.clone(),
+            index_joined: AtomicBool::new(false),
         })
     }
 
@@ -171,7 +178,7 @@ fn check_library() -> Result<(), StoreError> {
     Ok(())
 }
 
-fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+fn open_writer(path: &Path, space: &Space) -> Result<(Connection, Option<Alone>), StoreError> {
     let directory: PathBuf = path.parent().map_or_else(|| ".".into(), Into::into);
     if let Some(kind) = network_file_system(&directory) {
         return Err(StoreError::Unfit(format!(
@@ -179,13 +186,28 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
             directory.display()
         )));
     }
-    let unusable = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
+    let unusable = |error: rusqlite::Error| match (error.sqlite_error_code(), StoreError::from(error)) {
+        (Some(ErrorCode::NotADatabase), _) => {
             StoreError::Unfit(format!("{} is not a database of SQLite", path.display()))
         }
-        _ => StoreError::Unavailable(format!("can't open {}: {error}", path.display())),
+        (Some(ErrorCode::DatabaseCorrupt), error) => {
+            StoreError::Unfit(format!("{} is damaged: {error}; {DAMAGED}", path.display()))
+        }
+        (_, full @ StoreError::DiskFull(_)) => full,
+        _ if space.lacks_room() => StoreError::DiskFull(String::new()),
+        (_, error) => StoreError::Unavailable(format!("can't open {}: {error}", path.display())),
     };
+    let alone = Alone::open(path)?;
     let writer = Connection::open(path).map_err(unusable)?;
+    // Before anything else is done with it.
+    match alone.as_ref().map_or(Ok(()), |alone| alone.check(&writer)) {
+        // Closing it would play the log into the file; the process ends without.
+        Err(unfit @ StoreError::Unfit(_)) => {
+            std::mem::forget(writer);
+            return Err(unfit);
+        }
+        checked => checked?,
+    }
     let synchronous = if faults::mutant("synchronous_normal") { "1" } else { "2" };
     configure(&writer, synchronous).map_err(|error| match error {
         Unset::Sqlite(error) => unusable(error),
@@ -193,7 +215,27 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
             "SQLite did not take {pragma}={wanted} (it says {found}); without it an acknowledged event could be lost"
         )),
     })?;
-    Ok(writer)
+    Ok((writer, alone))
+}
+
+/// Looks whether a database is whole, as far as that goes in a moment.
+fn first_look(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let deadline = Instant::now() + FIRST_LOOK;
+    writer.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() >= deadline))?;
+    let said = writer.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    writer.progress_handler(0, None::<fn() -> bool>)?;
+    match said {
+        Ok(said) if said == "ok" => Ok(()),
+        Ok(said) => Err(StoreError::Unfit(format!("{} is damaged: {said}; {DAMAGED}", path.display()))),
+        Err(error) => match error.sqlite_error_code() {
+            // What was seen of it is good.
+            Some(ErrorCode::OperationInterrupted) => Ok(()),
+            Some(ErrorCode::DatabaseCorrupt) => {
+                Err(StoreError::Unfit(format!("{} is damaged: {error}; {DAMAGED}", path.display())))
+            }
+            _ => Err(error.into()),
+        },
+    }
 }
 
 /// A setting that a connection doesn't have.
@@ -213,11 +255,14 @@ pub(super) fn configure(writer: &Connection, synchronous: &str) -> Result<(), Un
     writer.busy_timeout(BUSY_TIMEOUT)?;
     writer.set_prepared_statement_cache_capacity(PREPARED);
     add_functions(writer)?;
+    let kept = if faults::mutant("log_never_shrinks") { -1 } else { LOG_KEPT_BYTES };
     let set = [
         ("journal_mode", "wal".to_owned()),
         ("synchronous", synchronous.to_owned()),
         ("foreign_keys", "1".to_owned()),
-        ("wal_autocheckpoint", CHECKPOINT_PAGES.to_string()),
+        // The writer does it by itself, and looks at what comes of it.
+        ("wal_autocheckpoint", "0".to_owned()),
+        ("journal_size_limit", kept.to_string()),
         ("cache_size", (-WRITER_CACHE_KIB).to_string()),
     ];
     for (pragma, wanted) in set {
@@ -241,110 +286,6 @@ pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("sha256_hex", 1, flags, |context| {
         Ok(sha256_hex(context.get_raw(0).as_str()?))
     })
-}
-
-fn write_loop(
-    mut writer: Connection,
-    jobs: &mpsc::Receiver<Job>,
-    report_disk: &watch::Sender<Option<String>>,
-) {
-    let mut disk_failed: Option<String> = None;
-    while let Ok(job) = jobs.recv() {
-        // A disk that failed once may say "done" the next time and lose what was acknowledged.
-        if let Some(reason) = &disk_failed {
-            refuse(job, &StoreError::DiskFailed(reason.clone()));
-            continue;
-        }
-        let failed = match job {
-            Job::Write(batch, reply) => answer(reply, run_batch(&mut writer, &batch)),
-            Job::Returning(statement, reply) => answer(reply, run_returning(&mut writer, &statement)),
-            Job::Script(script, reply) => answer(reply, run_script(&mut writer, &script)),
-        };
-        if let Some(reason) = failed {
-            report_disk.send_replace(Some(reason.clone()));
-            disk_failed = Some(reason);
-        }
-    }
-    // A clean end leaves one file; if another process still reads, the log stays, which is as good.
-    writer.close().ok();
-}
-
-fn refuse(job: Job, error: &StoreError) {
-    let error = error.clone();
-    match job {
-        Job::Write(_, reply) | Job::Script(_, reply) => drop(reply.send(Err(error))),
-        Job::Returning(_, reply) => drop(reply.send(Err(error))),
-    }
-}
-
-/// Hands the result over; the reason when it was a failing disk. That the asker went away changes nothing.
-fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) -> Option<String> {
-    let failed = match &result {
-        Err(StoreError::DiskFailed(reason)) => Some(reason.clone()),
-        _ => None,
-    };
-    drop(reply.send(result));
-    failed
-}
-
-fn run_batch(writer: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
-    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    batch.point("begin");
-    for write in &batch.writes {
-        match write {
-            Write::Statement(statement) => {
-                let mut prepared = transaction.prepare_cached(statement.sql)?;
-                let touched = prepared.execute(params_from_iter(&statement.params))?;
-                if statement.expect == Expect::One && touched != 1 {
-                    return Err(StoreError::Conflict);
-                }
-            }
-            Write::Bulk(bulk) => insert_rows(&transaction, bulk)?,
-        }
-        batch.point(write.name());
-    }
-    batch.point("commit.before");
-    transaction.commit()?;
-    batch.point("commit.after");
-    Ok(())
-}
-
-fn insert_rows(connection: &Connection, bulk: &Bulk) -> Result<(), StoreError> {
-    let mut prepared = connection.prepare_cached(&Engine::Sqlite.bulk_insert(&bulk.into))?;
-    let columns = Engine::columns(&bulk.into).len();
-    for row in 0..bulk.rows.len() {
-        for column in 0..columns {
-            let place = column + 1;
-            match bulk.rows.cell(row, column) {
-                Cell::Null => prepared.raw_bind_parameter(place, rusqlite::types::Null)?,
-                Cell::Int(n) => prepared.raw_bind_parameter(place, n)?,
-                Cell::Text(text) => prepared.raw_bind_parameter(place, text)?,
-            }
-        }
-        prepared.raw_execute()?;
-    }
-    Ok(())
-}
-
-fn run_returning(writer: &mut Connection, statement: &Statement) -> Result<Vec<Row>, StoreError> {
-    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let rows = {
-        let mut prepared = transaction.prepare_cached(statement.sql)?;
-        collect_rows(&mut prepared, &statement.params)?
-    };
-    if statement.expect == Expect::One && rows.len() != 1 {
-        return Err(StoreError::Conflict);
-    }
-    transaction.commit()?;
-    Ok(rows)
-}
-
-fn run_script(writer: &mut Connection, script: &[String]) -> Result<(), StoreError> {
-    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for statements in script {
-        transaction.execute_batch(statements)?;
-    }
-    transaction.commit().map_err(Into::into)
 }
 
 pub(super) fn collect_rows(
@@ -399,12 +340,29 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 Self::Unavailable("another process holds the database for too long".into())
             }
-            Some(ErrorCode::DiskFull) => Self::Unavailable("the disk is full".into()),
+            Some(ErrorCode::DiskFull) => Self::DiskFull(String::new()),
             Some(ErrorCode::OperationInterrupted) => {
                 Self::Unavailable("the read took too long and was ended".into())
             }
+            Some(ErrorCode::SystemIoFailure) if may_lack_room(&error) => Self::DiskFull(text),
             Some(ErrorCode::SystemIoFailure) => Self::DiskFailed(text),
             _ => Self::Internal(text),
         }
     }
+}
+
+/// Whether a failure is one that a full disk brings about as well as a broken one: SQLite doesn't say for what it keeps
+/// beside its files, nor when a quota is used up. A sync that fails is always taken for a broken disk.
+fn may_lack_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    [
+        ffi::SQLITE_IOERR_SHMOPEN,
+        ffi::SQLITE_IOERR_SHMSIZE,
+        ffi::SQLITE_IOERR_SHMMAP,
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_IOERR_TRUNCATE,
+    ]
+    .map(Some)
+    .contains(&code)
 }

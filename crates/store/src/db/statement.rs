@@ -238,6 +238,14 @@ impl Batch {
         }
     }
 
+    /// Whether it waits until there is room when the disk is full: what comes in by itself, and what can be done later.
+    pub(crate) fn can_wait_for_room(&self) -> bool {
+        self.writes.iter().any(|write| match write {
+            Write::Statement(statement) => statement.sql.starts_with("UPDATE job_alerts"),
+            Write::Bulk(_) => matches!(write.name(), "events" | "index" | "job_alerts"),
+        })
+    }
+
     /// Whether nothing in it has to be looked at before the commit.
     pub(crate) fn is_unconditional(&self) -> bool {
         self.writes.iter().all(|write| match write {

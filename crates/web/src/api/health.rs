@@ -27,7 +27,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     );
     routes.add(
         &["/readyz", "/api/v1/health"],
-        Operation::get("readyz", "Health", "Whether the database answers and is up to date")
+        Operation::get("readyz", "Health", "Whether the database answers, is up to date and has room")
             .answers::<Ready>(200, "It does")
             .answers::<Ready>(503, "It doesn't"),
         ready,
@@ -60,6 +60,8 @@ struct Ready {
     database: &'static str,
     /// Whether its schema is the one this version needs.
     migrations: &'static str,
+    /// Whether events can be stored: `disk full` while there is no room for them.
+    writing: &'static str,
     /// The version of Watchpost.
     version: &'static str,
 }
@@ -78,10 +80,12 @@ async fn ready(_: Passerby, State(state): State<AppState>) -> Response {
         }
         Err(_) => ("too slow", "unknown"),
     };
-    let good = (database, migrations) == ("ok", "ok");
+    let writing = if state.db.is_full() { "disk full" } else { "ok" };
+    let good = (database, migrations, writing) == ("ok", "ok", "ok");
     let (code, status) =
         if good { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    (code, Json(Ready { status, database, migrations, version: env!("CARGO_PKG_VERSION") })).into_response()
+    (code, Json(Ready { status, database, migrations, writing, version: env!("CARGO_PKG_VERSION") }))
+        .into_response()
 }
 
 /// Whoever may see the counters.

@@ -5,7 +5,16 @@
 
 mod cluster;
 mod failover;
+mod full;
+mod inject;
+mod log;
 mod power_loss;
+
+use crate::server::{PASSWORD, watchpost};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use tempfile::TempDir;
 
 /// How many rounds to make where every run makes so many.
 pub(crate) fn rounds(usual: usize) -> usize {
@@ -15,4 +24,30 @@ pub(crate) fn rounds(usual: usize) -> usize {
 /// The number that follows a number, for rounds that differ and can be had again.
 pub(crate) fn scatter(n: usize) -> usize {
     n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+/// Starts a server that has to refuse: its exit code, nothing when it starts all the same, and what it says.
+pub(crate) fn start_refused(settings: &[(&str, &str)], directory: &Path) -> (Option<i32>, String) {
+    let folder = TempDir::new().unwrap();
+    let mut child = watchpost(&folder)
+        .current_dir(directory)
+        .env("WATCHPOST_LISTEN", "127.0.0.1:0")
+        .env("WATCHPOST_ADMIN_PASSWORD", PASSWORD)
+        .env("WATCHPOST_DATA_DIR", folder.path())
+        .envs(settings.iter().copied())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        said.push_str(&line.unwrap());
+        said.push('\n');
+        if said.contains("is ready: ") {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return (None, said);
+        }
+    }
+    (child.wait().unwrap().code(), said)
 }
