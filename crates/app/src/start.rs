@@ -11,6 +11,8 @@ use watchpost_store::{Db, Location};
 
 /// Characters of a generated secret: 238 bits.
 const SECRET_CHARS: usize = 40;
+/// What a secret has to have at least.
+const SHORTEST_SECRET: usize = 32;
 const SECRET_FILE: &str = "secret.key";
 const LOCK_FILE: &str = "watchpost.lock";
 
@@ -35,21 +37,48 @@ pub(crate) fn data_dir(config: &Config) -> Outcome<()> {
     builder.create(path).map_err(|error| unusable(path, &error))
 }
 
-/// Keeps a second server from using the same SQLite file; held as long as the file is open.
-pub(crate) fn lock(config: &Config) -> Outcome<Option<File>> {
-    let Location::Sqlite(database) = &config.location else { return Ok(None) };
-    let directory = database.parent().unwrap_or(Path::new("."));
-    let path = directory.join(LOCK_FILE);
-    let file = OpenOptions::new().create(true).append(true).open(&path);
-    let file = file.map_err(|error| unusable(&path, &error))?;
+/// What keeps a second server from using the same SQLite file, as long as it is held.
+pub(crate) struct Lock {
+    _files: Vec<File>,
+}
+
+/// Keeps a second server from using the same SQLite file, by whatever path it comes to it.
+///
+/// The lock beside the file holds against older servers. The lock on the file itself holds where the same file can be reached
+/// in two directories; it must stay until SQLite has let go of the file, whose locks would go with it otherwise.
+pub(crate) fn lock(config: &Config) -> Outcome<Option<Lock>> {
+    let Some(database) = config.location.database_file() else { return Ok(None) };
+    let path = database.with_file_name(LOCK_FILE);
+    let beside = OpenOptions::new().create(true).append(true).open(&path);
+    let mut files = vec![locked(beside.map_err(|error| unusable(&path, &error))?, &path, &database)?];
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&database).map_err(|error| unusable(&database, &error))?;
+        let names = file.metadata().map_err(|error| unusable(&database, &error))?.nlink();
+        if names > 1 {
+            return Err(AppError::new(
+                ExitStatus::DataDirectory,
+                format!("{} has {names} names (hard links)", database.display()),
+                "SQLite keeps its log by name, so a second name loses data: remove the other one, or make a real copy",
+            ));
+        }
+        files.push(locked(file, &database, &database)?);
+    }
+    Ok(Some(Lock { _files: files }))
+}
+
+fn locked(file: File, path: &Path, database: &Path) -> Outcome<File> {
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::new(
             ExitStatus::DataDirectory,
             format!("another Watchpost server uses {}", database.display()),
             "stop it first, or give this one another --data-dir; several servers can share PostgreSQL",
         )),
-        Err(TryLockError::Error(error)) => Err(unusable(&path, &error)),
+        Err(TryLockError::Error(error)) => Err(unusable(path, &error)),
     }
 }
 
@@ -65,24 +94,54 @@ pub(crate) fn secret_key(config: &Config) -> Outcome<String> {
         return Ok(secret.clone());
     }
     let path = config.data_dir.join(SECRET_FILE);
-    if let Ok(text) = std::fs::read_to_string(&path) {
-        let text = text.trim().to_owned();
-        if text.len() < 32 {
-            return Err(unusable(&path, &"the secret in it is too short; delete it to have one made"));
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() >= SHORTEST_SECRET => return Ok(text.trim().to_owned()),
+        // A first start that didn't get to its end: nothing was signed with it.
+        Ok(_) if nothing_stored(config) => {}
+        Ok(text) => {
+            return Err(AppError::new(
+                ExitStatus::DataDirectory,
+                format!("the secret in {} is too short: {} characters", path.display(), text.trim().len()),
+                "restore the file from a backup, or set SECRET_KEY to what it was. Deleting it has a new one made, which ends all \
+                 sessions and makes second factors unreadable",
+            ));
         }
-        return Ok(text);
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unusable(&path, &error)),
     }
     let secret = watchpost_web::random_secret(SECRET_CHARS);
+    keep_secret(&path, &secret).map_err(|error| unusable(&path, &error))?;
+    Ok(secret)
+}
+
+/// Whether there is no database yet, as far as can be told without opening one.
+fn nothing_stored(config: &Config) -> bool {
+    config
+        .location
+        .database_file()
+        .is_some_and(|file| std::fs::metadata(file).map_or(true, |found| found.len() == 0))
+}
+
+/// Writes the secret beside its place and moves it there when the disk has it: never is there half of one.
+fn keep_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+    let aside = path.with_extension(format!("new-{}", std::process::id()));
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&path).and_then(|mut file| {
+    let written = options.open(&aside).and_then(|mut file| {
         writeln!(file, "{secret}")?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&aside, path)?;
+        // The name is kept by the directory.
+        #[cfg(unix)]
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(())
     });
-    written.map_err(|error| unusable(&path, &error))?;
-    Ok(secret)
+    if written.is_err() {
+        std::fs::remove_file(&aside).ok();
+    }
+    written
 }
 
 /// Opens the database, making the directory of its file if need be.
@@ -91,6 +150,11 @@ pub(crate) async fn open(config: &Config) -> Outcome<Db> {
         data_dir(config)?;
     }
     Ok(Db::open(&config.location).await?)
+}
+
+/// Opens the database for a server.
+pub(crate) async fn open_to_serve(config: &Config) -> Outcome<Db> {
+    Ok(Db::open_to_serve(&config.location).await?)
 }
 
 /// Opens a database that has to be up to date already.

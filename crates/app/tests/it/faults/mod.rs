@@ -7,6 +7,7 @@ mod cluster;
 mod failover;
 mod full;
 mod inject;
+mod lock;
 mod log;
 mod power_loss;
 
