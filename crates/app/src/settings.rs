@@ -113,7 +113,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "WATCHPOST_SECOND_FACTOR",
         None,
         "",
-        "Roles that have to have a second factor, such as `Admin, Responder`; who has none sets one up at the next log-in.",
+        "Roles requiring 2FA, such as `Admin, Responder`; users without it set it up at the next log-in. It is checked whenever a session or token is used.",
     ),
     setting(
         "WATCHPOST_OIDC_ISSUER",
@@ -138,6 +138,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         None,
         "",
         "Which role each value of the claim gives, such as `soc-leads=Admin, soc=Responder, *=Analyst`; the highest counts, and who has none doesn't get in.",
+    ),
+    setting(
+        "WATCHPOST_OIDC_SECOND_FACTOR_ACR",
+        None,
+        "",
+        "Values of the claim `acr` of the ID token, separated by commas, that say that a second factor was used at the provider; it is asked for one of them.",
+    ),
+    setting(
+        "WATCHPOST_OIDC_SECOND_FACTOR_AMR",
+        None,
+        "mfa",
+        "Values of the claim `amr` that say so. Single sign-on counts as a second factor only if the provider says one of either; otherwise roles requiring 2FA are asked for Watchpost's own.",
     ),
     setting("WATCHPOST_OIDC_NAME", None, "single sign-on", "What the button says after \"Sign in with\"."),
     setting(

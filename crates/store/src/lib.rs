@@ -62,7 +62,7 @@ pub use keys::KeyRecord;
 pub use migrations::{LATEST, Pending};
 pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
-pub use sessions::{Rotation, Session, SessionFilter, SessionKind};
+pub use sessions::{FactorShown, Rotation, Session, SessionFilter, SessionKind};
 pub use stats::{Bucket, Durations};
 pub use triage::{Acted, Deed};
 pub use users::{Credentials, Factor, NewAccount, NewPassword, UserChange, UserFilter};

@@ -11,19 +11,19 @@ use watchpost_model::{Timestamp, UserId};
 macro_rules! select_sessions {
     ($rest:literal) => {
         concat!(
-            "SELECT id, kind, user_id, token_epoch, created_at, last_seen_at, expires_at, address, agent FROM sessions ",
+            "SELECT id, kind, user_id, token_epoch, created_at, last_seen_at, expires_at, address, agent, second_factor, proved_at FROM sessions ",
             $rest
         )
     };
 }
 
-const OPEN: &str = "INSERT INTO sessions (id, kind, secret_hash, user_id, token_epoch, created_at, last_seen_at, expires_at, address, agent)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)";
+const OPEN: &str = "INSERT INTO sessions (id, kind, secret_hash, user_id, token_epoch, created_at, last_seen_at, expires_at, address, agent, second_factor, proved_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11)";
 const BY_ID: &str = select_sessions!("WHERE id = ?1 AND expires_at > ?2");
 const BY_SECRET: &str = select_sessions!("WHERE secret_hash = ?1 AND expires_at > ?2 AND last_seen_at > ?3");
 const OF_USER: &str =
     select_sessions!("WHERE user_id = ?1 AND expires_at > ?2 ORDER BY last_seen_at DESC, id LIMIT 200");
-const OF_ALL: &str = "SELECT s.id, s.kind, s.user_id, s.token_epoch, s.created_at, s.last_seen_at, s.expires_at, s.address, s.agent, u.username
+const OF_ALL: &str = "SELECT s.id, s.kind, s.user_id, s.token_epoch, s.created_at, s.last_seen_at, s.expires_at, s.address, s.agent, s.second_factor, s.proved_at, u.username
      FROM sessions s JOIN users u ON u.id = s.user_id";
 const SWAP: &str = "UPDATE sessions SET secret_hash = ?3, expires_at = ?4, last_seen_at = ?5
      WHERE id = ?1 AND secret_hash = ?2 AND expires_at > ?5";
@@ -70,6 +70,33 @@ impl SessionKind {
     }
 }
 
+/// The second factor that was shown in a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FactorShown {
+    /// None, or it isn't known: the session is older than this column.
+    #[default]
+    None,
+    /// Watchpost's own.
+    Own,
+    /// One at the provider of single sign-on, by its word.
+    Provider,
+}
+
+impl FactorShown {
+    const fn code(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Own => 1,
+            Self::Provider => 2,
+        }
+    }
+
+    fn from_code(code: Option<i64>) -> Self {
+        let known = [Self::Own, Self::Provider].into_iter();
+        known.into_iter().find(|shown| Some(shown.code()) == code).unwrap_or_default()
+    }
+}
+
 /// One log-in that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -91,6 +118,10 @@ pub struct Session {
     pub address: String,
     /// What the client said it is.
     pub agent: String,
+    /// The second factor that was shown in it.
+    pub second_factor: FactorShown,
+    /// When its user last showed who they are in it; nothing where that isn't known.
+    pub proved_at: Option<Timestamp>,
 }
 
 /// Which of everybody's sessions are wanted; what is `None` wants all.
@@ -124,6 +155,8 @@ fn session(row: &Row) -> Result<Session, StoreError> {
         expires_at: Timestamp::from_micros(row.int(6)?),
         address: row.text(7)?,
         agent: row.text(8)?,
+        second_factor: FactorShown::from_code(row.opt_int(9)?),
+        proved_at: row.opt_int(10)?.map(Timestamp::from_micros),
     })
 }
 
@@ -149,6 +182,8 @@ impl Db {
                 session.expires_at.micros().into(),
                 session.address.as_str().into(),
                 session.agent.as_str().into(),
+                session.second_factor.code().into(),
+                session.proved_at.map(Timestamp::micros).into(),
             ],
         );
         batch.any(LOGGED_IN, vec![session.user.get().into(), by.at.micros().into()]);
@@ -199,7 +234,7 @@ impl Db {
         let (rows, skipped) = (clauses.param(i64::from(request.size) + 1), clauses.param(request.offset()));
         let sql =
             format!("{OF_ALL}{matching} ORDER BY s.last_seen_at DESC, s.id LIMIT ?{rows} OFFSET ?{skipped}");
-        self.page_of(sql, clauses.params, count, request, |row| Ok((session(row)?, row.text(9)?))).await
+        self.page_of(sql, clauses.params, count, request, |row| Ok((session(row)?, row.text(11)?))).await
     }
 
     /// Whether a session goes on and this is the secret that is to be used next.

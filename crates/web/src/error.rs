@@ -17,6 +17,8 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(5);
 
 const DISK_FULL: &str = "The server's disk is full: this can't be stored until there is room again.";
+/// What RFC 9470 calls a token that is good, and whose log-in isn't enough for this.
+const NOT_ENOUGH: &str = "Bearer realm=\"api\", error=\"insufficient_user_authentication\"";
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -37,6 +39,11 @@ pub(crate) enum ApiError {
     BadLogin,
     /// The password was right, and something else is needed.
     LogInStep(Box<Step>),
+    /// A token or a session that was opened without the second factor that its user's role requires by now.
+    FactorMissing {
+        /// Whether the user has one, so that its code is all that is missing.
+        in_use: bool,
+    },
     /// The caller is known and may not.
     NotAllowed(String),
     /// There is no such thing.
@@ -95,7 +102,7 @@ impl Step {
         Self { said: serde_json::to_value(said).unwrap_or_default(), ..self }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self.code {
             "otp_required" | "otp_wrong" => StatusCode::UNAUTHORIZED,
             _ => StatusCode::FORBIDDEN,
@@ -193,6 +200,16 @@ impl ApiError {
                 "No active account found with the given credentials",
             ),
             Self::LogInStep(step) => return (step.status(), step.code, step.detail.to_owned()),
+            Self::FactorMissing { in_use: true } => (
+                StatusCode::UNAUTHORIZED,
+                "otp_required",
+                "Your role requires a second factor, and this session was opened without one: log in again with its code as `otp`.",
+            ),
+            Self::FactorMissing { in_use: false } => (
+                StatusCode::UNAUTHORIZED,
+                "second_factor_setup",
+                "Your role requires a second factor: log in again to set one up.",
+            ),
             Self::NotAllowed(detail) => {
                 return (StatusCode::FORBIDDEN, "permission_denied", detail.clone());
             }
@@ -265,6 +282,9 @@ impl IntoResponse for ApiError {
         };
         let headers = response.headers_mut();
         match &self {
+            Self::FactorMissing { .. } => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(NOT_ENOUGH));
+            }
             _ if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
             }

@@ -50,7 +50,8 @@ pub mod bench {
         let known = state.db.credentials_by_name("admin").await.ok()??;
         let agent = crate::auth::guard::Agent("benchmark".into());
         let caller = crate::auth::guard::Caller::anonymous(std::net::Ipv4Addr::LOCALHOST.into());
-        let opened = crate::auth::grant::open(state, &known, "the benchmark", &caller, &agent).await;
+        let shown = watchpost_store::FactorShown::None;
+        let opened = crate::auth::grant::open(state, &known, "the benchmark", shown, &caller, &agent).await;
         opened.ok().map(|pair| pair.access)
     }
 }

@@ -90,6 +90,10 @@ pub struct SingleSignOn {
     pub role_claim: String,
     /// Which role each of its values gives; `*` is any.
     pub roles: Vec<(String, Role)>,
+    /// Values of the claim `acr` that say that a second factor was shown there.
+    pub second_factor_acr: Vec<String>,
+    /// Values of the claim `amr` that say so.
+    pub second_factor_amr: Vec<String>,
     /// What the button says.
     pub name: String,
     /// Certificates of further authorities, as DER.

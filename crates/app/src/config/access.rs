@@ -80,6 +80,10 @@ fn authorities(file: Option<PathBuf>, wrong: &mut Vec<String>) -> Vec<Vec<u8>> {
     Vec::new()
 }
 
+fn list(text: Option<String>) -> Vec<String> {
+    parts(&text.unwrap_or_default()).map(str::to_owned).collect()
+}
+
 pub(super) fn single_sign_on(reader: &mut Reader<'_>) -> Option<Option<SingleSignOn>> {
     let wanted = "write the provider's address: https://name/path (http:// for this machine only)";
     let issuer = reader.read("WATCHPOST_OIDC_ISSUER", wanted, |text| match text {
@@ -105,6 +109,8 @@ pub(super) fn single_sign_on(reader: &mut Reader<'_>) -> Option<Option<SingleSig
         scopes: reader.text("WATCHPOST_OIDC_SCOPES").unwrap_or_default(),
         role_claim: reader.text("WATCHPOST_OIDC_ROLE_CLAIM").unwrap_or_else(|| "groups".into()),
         roles,
+        second_factor_acr: list(reader.text("WATCHPOST_OIDC_SECOND_FACTOR_ACR")),
+        second_factor_amr: list(reader.text("WATCHPOST_OIDC_SECOND_FACTOR_AMR")),
         name: reader.text("WATCHPOST_OIDC_NAME").unwrap_or_else(|| "single sign-on".into()),
         authorities,
     }))

@@ -5,8 +5,8 @@ use crate::{Place, at, by, on_both_engines};
 use watchpost_model::page::PageRequest;
 use watchpost_model::{Role, Timestamp, UserId};
 use watchpost_store::{
-    AuditFilter, Db, NewFactor, NewPassword, Patience, Rotation, Session, SessionFilter, SessionKind,
-    StoreError, UserChange,
+    AuditFilter, Db, FactorShown, NewFactor, NewPassword, Patience, Rotation, Session, SessionFilter,
+    SessionKind, StoreError, UserChange,
 };
 
 on_both_engines!(
@@ -31,6 +31,8 @@ fn session(id: &str, user: UserId) -> Session {
         expires_at: at(1_000),
         address: "192.0.2.7".into(),
         agent: "test".into(),
+        second_factor: FactorShown::None,
+        proved_at: Some(at(0)),
     }
 }
 

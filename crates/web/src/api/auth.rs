@@ -327,7 +327,8 @@ async fn change_password(
     let known = login::check_again(&state, &fields, caller.user()?, &caller).await?;
     let password = login::new_password(&state, &known, &fields.get("new_password")).await?;
     let known = login::set_password(&state, &known, password, &caller).await?;
-    grant::open(&state, &known, "with a new password", &caller, &agent).await.map(Json)
+    let shown = login::shown_by(&known);
+    grant::open(&state, &known, "with a new password", shown, &caller, &agent).await.map(Json)
 }
 
 async fn known(state: &AppState, user: UserId) -> Result<Credentials, ApiError> {
@@ -341,7 +342,7 @@ async fn read_factor(
     let known = known(&state, caller.user()?).await?;
     Ok(Json(FactorView {
         enabled: known.factor.secret.is_some(),
-        required: factor::is_required(&state, &known),
+        required: factor::is_required(&state, &known.user),
         recovery_codes_left: known.factor.recovery.len(),
     }))
 }

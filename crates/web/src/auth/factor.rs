@@ -8,10 +8,10 @@ use crate::error::ApiError;
 use crate::state::AppState;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use watchpost_model::{Invalid, UserId};
+use watchpost_model::{Invalid, User, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{Credentials, NewFactor, StoreError};
+use watchpost_store::{Credentials, FactorShown, NewFactor, Session, StoreError};
 
 /// What an authenticator app needs.
 #[derive(Clone, Serialize, ToSchema)]
@@ -156,9 +156,18 @@ pub(crate) async fn begin_with(
     begin(state, known, &pending, &code, session, caller).await?.ok_or_else(wrong)
 }
 
-/// Whether a role has to have a second factor here.
-pub(crate) fn is_required(state: &AppState, known: &Credentials) -> bool {
-    state.settings.second_factor_roles.contains(&known.user.role) && known.external_id.is_none()
+/// Whether a user's role has to have a second factor here.
+pub(crate) fn is_required(state: &AppState, user: &User) -> bool {
+    state.settings.second_factor_roles.contains(&user.role)
+}
+
+/// Lets a session go on, unless its user's role requires a second factor by now and none was shown in it. Asked
+/// whenever a session or a token is used: what was required when it began doesn't matter.
+pub(crate) fn enough(state: &AppState, user: &User, session: &Session) -> Result<(), ApiError> {
+    match session.second_factor == FactorShown::None && is_required(state, user) {
+        true => Err(ApiError::FactorMissing { in_use: user.second_factor }),
+        false => Ok(()),
+    }
 }
 
 /// Takes a secret that waits into use, when this is its code. The recovery codes, shown this once.
@@ -217,7 +226,7 @@ pub(crate) async fn check(
 
 /// Takes the second factor away at its user's wish, unless the role has to have one.
 pub(crate) async fn remove(state: &AppState, known: &Credentials, caller: &Caller) -> Result<(), ApiError> {
-    if is_required(state, known) {
+    if is_required(state, &known.user) {
         let detail = "Your role has to have a second factor.";
         return Err(ApiError::Conflict("factor_required", detail.into()));
     }
@@ -248,7 +257,7 @@ pub(crate) async fn new_recovery_codes(
 mod tests {
     use super::*;
     use watchpost_model::user::{Theme, TimeZone};
-    use watchpost_model::{Role, Timestamp, User};
+    use watchpost_model::{Role, Timestamp};
 
     fn known(token_epoch: i64) -> Credentials {
         let user = User {

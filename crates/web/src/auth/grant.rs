@@ -1,5 +1,6 @@
 //! Sessions of programs: a pair of tokens, refreshed, looked at and ended.
 
+use crate::auth::factor;
 use crate::auth::guard::{Agent, Caller};
 use crate::auth::login::{self, Entered, filled, known_as};
 use crate::auth::secret::{fingerprint, random_text};
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 use watchpost_model::{Invalid, Timestamp, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{Credentials, Rotation, Session, SessionKind, StoreError};
+use watchpost_store::{Credentials, FactorShown, Rotation, Session, SessionKind, StoreError};
 
 /// What logging in gives.
 #[derive(Serialize, ToSchema)]
@@ -31,8 +32,15 @@ pub(crate) fn session_id() -> String {
     random_text(16)
 }
 
-/// A session with tokens that begins now.
-fn begun(id: String, known: &Credentials, seconds: i64, caller: &Caller, agent: &Agent) -> Session {
+/// A session with tokens that begins now, with what its user showed, and when.
+fn begun(
+    id: String,
+    known: &Credentials,
+    seconds: i64,
+    (second_factor, proved_at): (FactorShown, Option<Timestamp>),
+    caller: &Caller,
+    agent: &Agent,
+) -> Session {
     let now = now();
     Session {
         id,
@@ -44,10 +52,13 @@ fn begun(id: String, known: &Credentials, seconds: i64, caller: &Caller, agent: 
         expires_at: now.plus_seconds(seconds),
         address: caller.peer.to_string(),
         agent: agent.0.clone(),
+        second_factor,
+        proved_at,
     }
 }
 
-/// An access token alone: there is nothing to swap it for, and its session ends with it.
+/// An access token alone: there is nothing to swap it for, and its session ends with it. It is made in another session,
+/// and nothing more was shown in it than in that one.
 pub(crate) async fn open_short(
     state: &AppState,
     known: &Credentials,
@@ -57,25 +68,31 @@ pub(crate) async fn open_short(
 ) -> Result<String, ApiError> {
     let id = session_id();
     let (access, claims) = state.tokens.issue(Kind::Access, &known.user, known.token_epoch, &id, now());
-    let session = begun(id, known, ACCESS_SECONDS, caller, agent);
+    let made_in = match &caller.session {
+        Some(id) => state.db.session(id, now()).await?.ok_or(ApiError::BadToken)?,
+        None => return Err(ApiError::BadToken),
+    };
+    let shown = (made_in.second_factor, made_in.proved_at);
+    let session = begun(id, known, ACCESS_SECONDS, shown, caller, agent);
     let by = known_as(caller, known).entry();
     // The secret of a session is what it can be swapped with, and nobody has this one.
     state.db.open_session(&session, &fingerprint(&claims.jti), &by, how).await?;
     Ok(access)
 }
 
-/// Begins a session with tokens.
+/// Begins a session with tokens, for a user who just showed who they are.
 pub(crate) async fn open(
     state: &AppState,
     known: &Credentials,
     how: &str,
+    shown: FactorShown,
     caller: &Caller,
     agent: &Agent,
 ) -> Result<TokenPair, ApiError> {
     let (id, now) = (session_id(), now());
     let (access, _) = state.tokens.issue(Kind::Access, &known.user, known.token_epoch, &id, now);
     let (refresh, claims) = state.tokens.issue(Kind::Refresh, &known.user, known.token_epoch, &id, now);
-    let session = begun(id, known, REFRESH_SECONDS, caller, agent);
+    let session = begun(id, known, REFRESH_SECONDS, (shown, Some(now)), caller, agent);
     let by = known_as(caller, known).entry();
     state.db.open_session(&session, &fingerprint(&claims.jti), &by, how).await?;
     Ok(TokenPair { access, refresh, recovery_codes: None })
@@ -88,8 +105,8 @@ pub(crate) async fn log_in(
     caller: &Caller,
     agent: &Agent,
 ) -> Result<TokenPair, ApiError> {
-    let Entered { known, how, recovery_codes } = login::check(state, fields, caller).await?;
-    let pair = open(state, &known, &how, caller, agent).await?;
+    let Entered { known, how, shown, recovery_codes } = login::check(state, fields, caller).await?;
+    let pair = open(state, &known, &how, shown, caller, agent).await?;
     Ok(TokenPair { recovery_codes, ..pair })
 }
 
@@ -115,6 +132,7 @@ pub(crate) async fn refresh(
     if account.token_epoch != claims.epoch || session.token_epoch != claims.epoch {
         return Err(ApiError::BadToken);
     }
+    factor::enough(state, &account.user, &session)?;
     let (user, epoch) = (&account.user, account.token_epoch);
     let (access, _) = state.tokens.issue(Kind::Access, user, epoch, &session.id, now);
     let (refresh, next) = state.tokens.issue(Kind::Refresh, user, epoch, &session.id, now);
@@ -156,7 +174,11 @@ pub(crate) async fn whose(
         && session.kind == SessionKind::Tokens
         && session.token_epoch == claims.epoch
         && account.token_epoch == claims.epoch;
-    if good { Ok(account) } else { Err(ApiError::BadToken) }
+    if !good {
+        return Err(ApiError::BadToken);
+    }
+    factor::enough(state, &account.user, &session)?;
+    Ok(account)
 }
 
 /// Ends the session of a refresh token. One that is ended already is no error.

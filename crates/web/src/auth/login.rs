@@ -13,16 +13,20 @@ use watchpost_model::text::Given;
 use watchpost_model::{Actor, Invalid, UserId, invalid};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{Credentials, NewPassword, UserChange};
+use watchpost_store::{Credentials, FactorShown, NewPassword, UserChange};
 
 /// How long a page may take to ask for what is missing after the password.
 const STEP_SECONDS: i64 = 10 * 60;
+const OTP_REQUIRED: &str = "The code of the second factor is needed: log in with it as `otp`.";
+const SET_UP_REQUIRED: &str = "A second factor is required: add this secret to an authenticator app and log in again with its code as `otp` and this `setup`.";
 
 /// Somebody who showed everything that is needed.
 pub(crate) struct Entered {
     pub(crate) known: Credentials,
     /// What they showed, for the audit log.
     pub(crate) how: String,
+    /// The second factor that they showed.
+    pub(crate) shown: FactorShown,
     /// The recovery codes of a second factor that was set up on the way.
     pub(crate) recovery_codes: Option<Vec<String>>,
 }
@@ -50,6 +54,9 @@ struct Halfway {
     username: String,
     epoch: i64,
     until: i64,
+    /// Whether the provider of single sign-on said who it is, in place of a password.
+    #[serde(default)]
+    single_sign_on: bool,
     /// The second factor that is set up on the way. It lives and dies with this log-in.
     #[serde(default)]
     pending: Option<Pending>,
@@ -58,12 +65,13 @@ struct Halfway {
 impl Halfway {
     /// What goes on from here. A log-in that is halfway already keeps its secret and its time.
     fn new(state: &AppState, known: &Credentials, before: Option<&Self>) -> Self {
-        let needed = known.factor.secret.is_none() && factor::is_required(state, known);
+        let needed = known.factor.secret.is_none() && factor::is_required(state, &known.user);
         let kept = before.and_then(|before| before.pending.clone());
         Self {
             user: known.user.id.get(),
             username: known.user.username.clone(),
             epoch: known.token_epoch,
+            single_sign_on: before.is_some_and(|before| before.single_sign_on),
             until: before.map_or_else(|| now().seconds() + STEP_SECONDS, |before| before.until),
             pending: needed.then(|| kept.unwrap_or_else(|| Pending::new(known))),
         }
@@ -173,7 +181,8 @@ pub(crate) async fn check(
     };
     // From here on it is known who is asking.
     let caller = &known_as(caller, &known);
-    let mut how = "password".to_owned();
+    let by_provider = password.is_none() && kept.as_ref().is_some_and(|kept| kept.single_sign_on);
+    let mut how = if by_provider { "single sign-on" } else { "password" }.to_owned();
     // Looked at before the code of the second factor, which is good once.
     let halfway = Halfway::new(state, &known, kept.as_ref());
     let own_password = own_password(state, fields, &known, &halfway).await?;
@@ -188,7 +197,34 @@ pub(crate) async fn check(
     };
     attempt.succeeded(state, known.user.id).await?;
     tracing::info!(user = known.user.username, peer = %caller.peer, how, "logged in");
-    Ok(Entered { known, how, recovery_codes })
+    let shown = shown_by(&known);
+    Ok(Entered { known, how, shown, recovery_codes })
+}
+
+/// What a user has shown who was just asked for everything they have: those with a second factor are never let off.
+pub(crate) fn shown_by(known: &Credentials) -> FactorShown {
+    match known.factor.secret {
+        Some(_) => FactorShown::Own,
+        None => FactorShown::None,
+    }
+}
+
+/// What a user has shown whom the provider of single sign-on lets in; or what is asked for beside it, as after a
+/// password. A second factor over there counts if the provider says so.
+pub(crate) fn after_single_sign_on(
+    state: &AppState,
+    known: &Credentials,
+    by_provider: bool,
+) -> Result<FactorShown, Step> {
+    if by_provider {
+        return Ok(FactorShown::Provider);
+    }
+    let halfway = Halfway { single_sign_on: true, ..Halfway::new(state, known, None) };
+    match (&halfway.pending, &known.factor.secret) {
+        (None, None) => Ok(FactorShown::None),
+        (_, Some(_)) => Err(Step::new("otp_required", OTP_REQUIRED, halfway.sealed(state))),
+        (Some(_), None) => Err(Step::new("second_factor_setup", SET_UP_REQUIRED, halfway.sealed(state))),
+    }
 }
 
 /// The caller as the user they turned out to be.
@@ -222,10 +258,7 @@ async fn second_factor(
                 how.push_str(" and second factor");
                 Ok(None)
             }
-            Shown::Nothing => {
-                let detail = "The code of the second factor is needed: log in with it as `otp`.";
-                Err(Step::new("otp_required", detail, halfway.sealed(state)).into())
-            }
+            Shown::Nothing => Err(Step::new("otp_required", OTP_REQUIRED, halfway.sealed(state)).into()),
             Shown::Wrong => {
                 failed(state, &known.user.username, caller, "wrong second factor").await;
                 let detail = "The code is wrong, or was used before.";
@@ -245,10 +278,9 @@ async fn second_factor(
             Ok(Some(codes))
         }
         None => {
-            let detail = "A second factor is required: add this secret to an authenticator app and log in again with its code as `otp` and this `setup`.";
             let sealed = halfway.sealed(state);
             let set_up = SetUp::new(state, known, pending, sealed.clone());
-            Err(Step::new("second_factor_setup", detail, sealed).with(&set_up).into())
+            Err(Step::new("second_factor_setup", SET_UP_REQUIRED, sealed).with(&set_up).into())
         }
     }
 }

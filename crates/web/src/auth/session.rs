@@ -1,9 +1,9 @@
 //! Sessions of the console: a cookie that only the console's own pages look at.
 
-use crate::auth::grant;
 use crate::auth::guard::{Agent, Caller, peer, take};
 use crate::auth::login::known_as;
 use crate::auth::secret::{fingerprint, random_text};
+use crate::auth::{factor, grant};
 use crate::error::ApiError;
 use crate::extract::host;
 use crate::settings::{Settings, without_port};
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 use watchpost_model::{Timestamp, User};
 use watchpost_pipeline::now;
-use watchpost_store::{Credentials, Session as Record, SessionKind};
+use watchpost_store::{Credentials, FactorShown, Session as Record, SessionKind};
 
 /// Left alone for longer, a session ends: somebody went home.
 pub(crate) const IDLE_SECONDS: i64 = 2 * 60 * 60;
@@ -77,7 +77,8 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     Ok(Some(found))
 }
 
-/// The session whose cookie these headers carry, if it is a live one, without using it.
+/// The session whose cookie these headers carry, if it is a live one, without using it. One that lacks the second
+/// factor that its user's role requires by now is [`ApiError::FactorMissing`].
 pub(crate) async fn look(
     headers: &HeaderMap,
     peer: IpAddr,
@@ -93,6 +94,7 @@ pub(crate) async fn look(
         return Ok(None);
     }
     let user = &account.user;
+    factor::enough(state, user, &record)?;
     let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer) };
     Ok(Some(Session {
         caller: caller.as_user(user),
@@ -102,11 +104,13 @@ pub(crate) async fn look(
     }))
 }
 
-/// Begins a session with a new id, whatever cookie came before it; the header that hands it over.
+/// Begins a session with a new id, whatever cookie came before it, for a user who just showed who they are; the header
+/// that hands it over.
 pub(crate) async fn open(
     state: &AppState,
     known: &Credentials,
     how: &str,
+    shown: FactorShown,
     caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<HeaderValue, ApiError> {
@@ -128,6 +132,8 @@ pub(crate) async fn open(
         expires_at: now.plus_seconds(MAX_SECONDS),
         address: caller.peer.to_string(),
         agent: Agent::of(headers).0,
+        second_factor: shown,
+        proved_at: Some(now),
     };
     let by = known_as(caller, known).entry();
     state.db.open_session(&record, &fingerprint(&cookie), &by, how).await?;

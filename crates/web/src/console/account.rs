@@ -95,7 +95,7 @@ async fn page(state: &AppState, session: &Session, view: View) -> Result<Respons
         sessions,
         single_sign_on => known.external_id.is_some(),
         factor => known.factor.secret.is_some(),
-        factor_required => factor::is_required(state, &known),
+        factor_required => factor::is_required(state, &known.user),
         codes_left => known.factor.recovery.len(),
     };
     let status = view.refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
@@ -148,7 +148,8 @@ pub(crate) async fn password(
         let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
         let password = login::new_password(&state, &known, &fields.get("new_password")).await?;
         let known = login::set_password(&state, &known, password, &session.caller).await?;
-        session::open(&state, &known, "with a new password", &session.caller, &headers).await
+        let shown = login::shown_by(&known);
+        session::open(&state, &known, "with a new password", shown, &session.caller, &headers).await
     };
     match changed.await {
         Ok(cookie) => {

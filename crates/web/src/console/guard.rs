@@ -4,6 +4,7 @@ use crate::auth::guard::{Guard, peer, take};
 use crate::auth::session::{self, Session};
 use crate::console::page::HOME;
 use crate::console::problem::PageError;
+use crate::error::ApiError;
 use crate::extract::{Input, Target, host};
 use crate::state::AppState;
 use crate::throttle;
@@ -62,7 +63,11 @@ impl FromRequestParts<AppState> for Visitor {
     type Rejection = PageError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, PageError> {
-        let found = session::current(parts, state).await?;
+        let found = match session::current(parts, state).await {
+            // Whoever has to show more is here to do so.
+            Err(ApiError::FactorMissing { .. }) => None,
+            found => found?,
+        };
         if found.is_none() {
             take(state, throttle::Caller::Anonymous(peer(parts)))?;
         }
@@ -84,7 +89,7 @@ impl FromRequestParts<AppState> for Watcher {
         if !session::from_own_page(parts, &state.settings) {
             return Err(PageError::Forged);
         }
-        let found = session::look(&parts.headers, peer(parts), state).await?;
+        let found = enough(session::look(&parts.headers, peer(parts), state).await, parts)?;
         if let Some(session) = &found {
             take(state, session.caller.bucket(session.user.id))?;
         }
@@ -93,8 +98,16 @@ impl FromRequestParts<AppState> for Watcher {
 }
 
 async fn admit(action: Action, parts: &mut Parts, state: &AppState) -> Result<Session, PageError> {
-    let found = session::current(parts, state).await?;
+    let found = enough(session::current(parts, state).await, parts)?;
     let_in(action, found, parts, state).await
+}
+
+/// Sends whoever was let in without the second factor that their role requires to sign in again.
+fn enough(found: Result<Option<Session>, ApiError>, parts: &Parts) -> Result<Option<Session>, PageError> {
+    match found {
+        Err(ApiError::FactorMissing { .. }) => Err(PageError::FactorMissing(next(parts))),
+        found => Ok(found?),
+    }
 }
 
 async fn let_in(

@@ -21,6 +21,8 @@ struct View<'a> {
     username: &'a str,
     problem: &'a str,
     next: &'a str,
+    /// Whether a session had to end because its user's role requires a second factor by now.
+    factor_missing: bool,
 }
 
 pub(crate) async fn show(
@@ -29,28 +31,36 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+    let given = |wanted: &str| form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted);
+    let next = given("next");
     let next = own_path(next.as_ref().map_or("", |(_, next)| next));
     if session.is_some() {
         return Redirect::to(next).into_response();
     }
-    form(&state, &View { next, ..View::default() })
+    let factor_missing = given("second-factor").is_some();
+    form(&state, &View { next, factor_missing, ..View::default() })
 }
 
 /// The page with the name and the password, and what was wrong with them.
 pub(crate) fn refused(state: &AppState, status: StatusCode, problem: &str, next: &str) -> Response {
-    form(state, &View { status, problem, next, username: "" })
+    form(state, &View { status, problem, next, ..View::default() })
 }
 
 fn form(state: &AppState, view: &View<'_>) -> Response {
-    let View { status, username, problem, next } = *view;
+    let View { status, username, problem, next, factor_missing } = *view;
     let single_sign_on = state.settings.single_sign_on.as_ref().map(|provider| provider.name.as_str());
-    let page = context! { title => "Sign in", username, problem, next, single_sign_on };
+    let page = context! { title => "Sign in", username, problem, next, factor_missing, single_sign_on };
     render(status, "login.html", None, page)
 }
 
 /// The page that asks for what the password alone doesn't do.
-fn ask(status: StatusCode, halfway: &str, missing: Missing, problem: &str, next: &str) -> Response {
+pub(super) fn ask(
+    status: StatusCode,
+    halfway: &str,
+    missing: Missing,
+    problem: &str,
+    next: &str,
+) -> Response {
     let set_up = missing.set_up.map(|set_up| {
         context! { secret => spaced(&set_up.secret), picture => Value::from_safe_string(set_up.qr_svg), address => set_up.otpauth_url }
     });
@@ -83,7 +93,8 @@ pub(crate) async fn enter(
     let caller = Caller::anonymous(peer);
     let error = match login::check(&state, &fields, &caller).await {
         Ok(entered) => {
-            let cookie = session::open(&state, &entered.known, &entered.how, &caller, &headers).await?;
+            let cookie =
+                session::open(&state, &entered.known, &entered.how, entered.shown, &caller, &headers).await?;
             let cookie = [(header::SET_COOKIE, cookie)];
             return Ok(match entered.recovery_codes {
                 None => (cookie, Redirect::to(next)).into_response(),
@@ -117,7 +128,8 @@ pub(crate) async fn enter(
         }
         None => match said(&error) {
             Some(problem) => {
-                form(&state, &View { status: error.status(), username: &username, problem, next })
+                let status = error.status();
+                form(&state, &View { status, username: &username, problem, next, ..View::default() })
             }
             None => return Err(error.into()),
         },

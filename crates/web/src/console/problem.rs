@@ -23,6 +23,8 @@ const HELPERS: u32 = 5;
 pub(crate) enum PageError {
     /// Not signed in; and where to go afterwards.
     LogIn(String),
+    /// Signed in without the second factor that the role requires; and where to go afterwards.
+    FactorMissing(String),
     /// Signed in, and not allowed to.
     NotAllowed(Box<Session>, Action),
     /// A form that none of our pages sent.
@@ -67,6 +69,10 @@ impl IntoResponse for PageError {
             Self::LogIn(next) => {
                 let next = utf8_percent_encode(&next, NON_ALPHANUMERIC);
                 Redirect::to(&format!("/login?next={next}")).into_response()
+            }
+            Self::FactorMissing(next) => {
+                let next = utf8_percent_encode(&next, NON_ALPHANUMERIC);
+                Redirect::to(&format!("/login?second-factor&next={next}")).into_response()
             }
             Self::NotAllowed(session, action) => {
                 let (name, role) = (session.user.username.as_str(), session.user.role.title());

@@ -1,17 +1,20 @@
 //! Signing in at the provider of single sign-on: off to it, and back.
 
 use crate::auth::guard::Caller;
+use crate::auth::login::{after_single_sign_on, missing};
 use crate::auth::session::{self, read_cookie, set_cookie};
 use crate::console::guard::{Visitor, own_path};
-use crate::console::login::refused;
+use crate::console::login::{ask, refused};
 use crate::console::problem::PageError;
+use crate::error::{ApiError, Step};
 use crate::extract::Base;
 use crate::settings::Settings;
-use crate::single_sign_on::{self, Refused, Returned, SECONDS};
+use crate::single_sign_on::{self, Finished, Refused, Returned, SECONDS};
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use watchpost_store::FactorShown;
 
 fn cookie(settings: &Settings) -> &'static str {
     if settings.secure() { "__Host-watchpost-sso" } else { "watchpost-sso" }
@@ -62,6 +65,12 @@ fn returned(query: &str) -> Returned {
     returned
 }
 
+/// The page that asks for the second factor of Watchpost's own.
+async fn step_page(state: &AppState, step: Step, next: &str) -> Result<Response, PageError> {
+    let missing = missing(state, &step.halfway).await?.ok_or(ApiError::BadLogin)?;
+    Ok(ask(step.status(), &step.halfway, missing, "", next))
+}
+
 /// Takes somebody in who comes back from the provider.
 pub(crate) async fn finish(
     Visitor(_, peer): Visitor,
@@ -73,9 +82,19 @@ pub(crate) async fn finish(
     let kept = read_cookie(&headers, cookie(&state.settings));
     let returned = returned(&query.unwrap_or_default());
     let mut response = match single_sign_on::finish(&state, kept, returned, &caller).await {
-        Ok((known, next)) => {
-            let opened = session::open(&state, &known, "single sign-on", &caller, &headers).await?;
-            ([(header::SET_COOKIE, opened)], Redirect::to(own_path(&next))).into_response()
+        Ok(Finished { known, next, second_factor }) => {
+            let next = own_path(&next);
+            match after_single_sign_on(&state, &known, second_factor) {
+                Ok(shown) => {
+                    let how = match shown {
+                        FactorShown::Provider => "single sign-on with a second factor",
+                        _ => "single sign-on",
+                    };
+                    let opened = session::open(&state, &known, how, shown, &caller, &headers).await?;
+                    ([(header::SET_COOKIE, opened)], Redirect::to(next)).into_response()
+                }
+                Err(step) => step_page(&state, step, next).await?,
+            }
         }
         Err(why) => page(&state, why)?,
     };

@@ -151,6 +151,21 @@ impl Claims {
         Ok(())
     }
 
+    /// Whether the provider says that a second factor was shown there. To be asked before [`Claims::add`]: only what
+    /// it signed counts.
+    pub(super) fn second_factor(&self, settings: &SingleSignOn) -> bool {
+        let said = |claim: &str, wanted: &[String]| {
+            let is_wanted =
+                |value: &Value| value.as_str().is_some_and(|said| wanted.iter().any(|one| one == said));
+            match self.all.get(claim) {
+                Some(Value::Array(all)) => all.iter().any(is_wanted),
+                Some(one) => is_wanted(one),
+                None => false,
+            }
+        };
+        said("acr", &settings.second_factor_acr) || said("amr", &settings.second_factor_amr)
+    }
+
     /// Who that is.
     pub(super) fn person(&self, settings: &SingleSignOn) -> Person {
         let text = |name: &str| self.all.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -59,6 +59,15 @@ pub(crate) struct Returned {
     pub(crate) error: Option<String>,
 }
 
+/// Somebody whom the provider lets in.
+pub(crate) struct Finished {
+    pub(crate) known: Credentials,
+    /// Where they wanted to go.
+    pub(crate) next: String,
+    /// Whether the provider says that they showed a second factor there.
+    pub(crate) second_factor: bool,
+}
+
 /// Why nobody is logged in: what is said to them.
 pub(crate) enum Refused {
     /// Something that another try may mend.
@@ -116,6 +125,7 @@ pub(crate) async fn begin(state: &AppState, base: &str, next: &str) -> Result<Be
     };
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&under_way.verifier));
     let scope = format!("openid {}", settings.scopes);
+    let classes = settings.second_factor_acr.join(" ");
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in [
         ("response_type", "code"),
@@ -128,6 +138,10 @@ pub(crate) async fn begin(state: &AppState, base: &str, next: &str) -> Result<Be
         ("code_challenge_method", "S256"),
     ] {
         query.append_pair(name, value);
+    }
+    // What it is asked for it may not give: what it says is what counts.
+    if !classes.is_empty() {
+        query.append_pair("acr_values", &classes);
     }
     let page = discovered.authorization_endpoint;
     let address = format!("{page}{}{}", if page.contains('?') { '&' } else { '?' }, query.finish());
@@ -143,13 +157,13 @@ fn under_way(state: &AppState, kept: Option<&str>, returned: &Returned) -> Optio
     (same && under_way.until > now().seconds()).then_some(under_way)
 }
 
-/// Ends a log-in: who it is, and where they wanted to go.
+/// Ends a log-in.
 pub(crate) async fn finish(
     state: &AppState,
     kept: Option<&str>,
     returned: Returned,
     caller: &Caller,
-) -> Result<(Credentials, String), Refused> {
+) -> Result<Finished, Refused> {
     let (settings, provider) = configured(state)?;
     let Some(under_way) = under_way(state, kept, &returned) else {
         return Err(Refused::Again("That log-in took too long, or began in another window. Try again."));
@@ -167,19 +181,20 @@ pub(crate) async fn finish(
         let key = id_token::key_id(&tokens.id_token)?;
         let keys = provider.keys_for(settings, key.as_deref()).await?;
         let mut claims = id_token::read(&tokens.id_token, &keys, &under_way.nonce, settings)?;
+        let second_factor = claims.second_factor(settings);
         if !claims.all.contains_key(&settings.role_claim)
             && let Some(more) = provider.more(settings, &tokens).await?
         {
             claims.add(more)?;
         }
-        Ok::<_, Failed>(claims.person(settings))
+        Ok::<_, Failed>((claims.person(settings), second_factor))
     };
-    let person = match checked.await {
+    let (person, second_factor) = match checked.await {
         Ok(person) => person,
         Err(why) => return Err(refused(state, caller, &why.to_string()).await),
     };
     let known = people::known_or_new(state, person, caller).await?;
-    Ok((known, under_way.next))
+    Ok(Finished { known, next: under_way.next, second_factor })
 }
 
 /// Remembers a log-in that failed.

@@ -52,7 +52,7 @@ impl Reader {
         let may = |caller: Caller| actions.iter().all(|action| allows(caller.rank, *action));
         match caller {
             Ok(caller) => Ok(caller.is_some_and(may)),
-            Err(ApiError::BadToken | ApiError::BadKey) => Ok(false),
+            Err(ApiError::BadToken | ApiError::BadKey | ApiError::FactorMissing { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

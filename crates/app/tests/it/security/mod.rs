@@ -8,6 +8,7 @@ mod injection;
 mod keys;
 mod matrix;
 mod pages;
+mod requirement;
 mod secrets;
 mod sessions;
 mod set_up;

@@ -52,6 +52,11 @@ impl Drop for Provider {
 }
 
 fn server_with(engine: Engine, issuer: &str) -> Server {
+    server_with_more(engine, issuer, &[])
+}
+
+/// With further settings.
+pub(super) fn server_with_more(engine: Engine, issuer: &str, more: &[(&str, &str)]) -> Server {
     let settings = [
         ("WATCHPOST_OIDC_ISSUER", issuer),
         ("WATCHPOST_OIDC_CLIENT_ID", "watchpost"),
@@ -59,7 +64,7 @@ fn server_with(engine: Engine, issuer: &str) -> Server {
         ("WATCHPOST_OIDC_ROLES", ROLES),
         ("WATCHPOST_OIDC_NAME", "the test's provider"),
     ];
-    Server::with(engine, &settings)
+    Server::with(engine, &[&settings, more].concat())
 }
 
 /// Goes through the provider's own pages.
@@ -126,8 +131,8 @@ fn people_log_in_at_a_real_provider_in_a_real_browser() {
 }
 
 /// A provider that answers with whatever it is told to.
-struct Liar {
-    issuer: String,
+pub(super) struct Liar {
+    pub(super) issuer: String,
     said: Arc<Mutex<Lies>>,
 }
 
@@ -152,14 +157,14 @@ fn listed(key: &EcdsaKeyPair, id: &str) -> Value {
     json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id, "x": encoded(&point[1..33]), "y": encoded(&point[33..])})
 }
 
-fn signed(key: &EcdsaKeyPair, header: &Value, claims: &Value) -> String {
+pub(super) fn signed(key: &EcdsaKeyPair, header: &Value, claims: &Value) -> String {
     let text = format!("{}.{}", encoded(header.to_string()), encoded(claims.to_string()));
     let signature = key.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
     format!("{text}.{}", encoded(signature))
 }
 
 impl Liar {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
@@ -202,7 +207,7 @@ impl Liar {
         Self { issuer, said }
     }
 
-    fn good(&self, nonce: &str) -> Value {
+    pub(super) fn good(&self, nonce: &str) -> Value {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         json!({
             "iss": self.issuer, "aud": "watchpost", "sub": "u-1", "exp": now + 300, "iat": now, "nonce": nonce,
@@ -211,7 +216,7 @@ impl Liar {
     }
 
     /// What comes of a log-in whose code is swapped for this token.
-    fn log_in(
+    pub(super) fn log_in(
         &self,
         server: &Server,
         token: impl Fn(&str, &EcdsaKeyPair) -> String + Send + 'static,
@@ -227,7 +232,7 @@ impl Liar {
 }
 
 /// Begins a log-in; its cookie, and what the provider is asked.
-fn begin(server: &Server) -> (String, impl Fn(&str) -> String) {
+pub(super) fn begin(server: &Server) -> (String, impl Fn(&str) -> String) {
     let sent = server.anonymous().get("/login/single-sign-on?next=%2Falerts%2F7");
     assert_eq!(sent.status, 303, "{}", sent.text);
     let location = sent.header("location").to_owned();
@@ -240,12 +245,12 @@ fn begin(server: &Server) -> (String, impl Fn(&str) -> String) {
     (cookie, query)
 }
 
-fn come_back(server: &Server, cookie: &str, query: &str) -> Answer {
+pub(super) fn come_back(server: &Server, cookie: &str, query: &str) -> Answer {
     server.anonymous().with("cookie", cookie).get(&format!("/login/single-sign-on/callback?{query}"))
 }
 
 /// Whether somebody is signed in by an answer.
-fn entered(answer: &Answer) -> bool {
+pub(super) fn entered(answer: &Answer) -> bool {
     answer
         .headers
         .get_all("set-cookie")
