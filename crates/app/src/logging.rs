@@ -21,6 +21,12 @@ use watchpost_pipeline::now;
 /// Lines that may wait to be written: a few seconds' worth of a very busy server.
 const WAITING_LINES: usize = 16_384;
 
+/// Characters of one text in a line. The longest reasons of ours are shorter; what senders and clients make up can be
+/// as long as a body may be.
+const MAX_TEXT_CHARS: usize = 1_000;
+/// What stands for the rest.
+const CUT: char = '…';
+
 /// Writes what still waits when it is dropped.
 pub(crate) struct Guard {
     lines: Option<SyncSender<Vec<u8>>>,
@@ -105,13 +111,37 @@ struct Lender {
     json: bool,
 }
 
-/// A line of JSON without what a terminal would obey: JSON itself only escapes the controls of ASCII.
+/// A line of JSON without what a terminal would obey (JSON itself only escapes the controls of ASCII), and without the
+/// rest of texts that are too long.
 fn harmless_json(line: Vec<u8>) -> Vec<u8> {
-    if line.iter().all(|byte| *byte < 0x7f) {
+    if line.len() <= MAX_TEXT_CHARS && line.iter().all(|byte| *byte < 0x7f) {
         return line;
     }
-    let mut text = String::with_capacity(line.len() + 16);
-    for c in String::from_utf8_lossy(&line).chars() {
+    let mut text = String::with_capacity(line.len().min(4 * MAX_TEXT_CHARS) + 16);
+    // How much of a text was read, while in one, and what is left of a sign that was begun with `\`.
+    let (mut inside, mut escaped): (Option<usize>, usize) = (None, 0);
+    let line = String::from_utf8_lossy(&line);
+    let mut signs = line.chars().peekable();
+    while let Some(c) = signs.next() {
+        match (inside, escaped) {
+            (Some(read), 0) if c == '"' => {
+                if read > MAX_TEXT_CHARS {
+                    text.push(CUT);
+                }
+                inside = None;
+            }
+            (None, _) => inside = (c == '"').then_some(0),
+            (Some(read), 0) => {
+                inside = Some(read + 1);
+                if c == '\\' {
+                    escaped = if signs.peek() == Some(&'u') { 5 } else { 1 };
+                }
+            }
+            (Some(_), left) => escaped = left - 1,
+        }
+        if inside.is_some_and(|read| read > MAX_TEXT_CHARS) {
+            continue;
+        }
         match is_obeyed(c) && c != '\n' {
             // None of them is beyond what four digits hold.
             true => write!(text, "\\u{:04x}", u32::from(c)).expect("a string takes all"),
@@ -123,17 +153,24 @@ fn harmless_json(line: Vec<u8>) -> Vec<u8> {
 
 /// Writes what was logged so that it can neither end its line nor command the terminal. The library's own formatter
 /// lets ends of line through, and in colour whole commands.
-struct Harmless<'a, 'b>(&'a mut Writer<'b>);
+struct Harmless<'a, 'b> {
+    writer: &'a mut Writer<'b>,
+    /// Characters that still fit.
+    left: usize,
+}
 
 impl fmt::Write for Harmless<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text.contains(is_obeyed) {
-            return self.0.write_str(text);
+        for c in text.chars() {
+            let Some(left) = self.left.checked_sub(1) else { return Ok(()) };
+            self.left = left;
+            match (left, is_obeyed(c)) {
+                (0, _) => self.writer.write_char(CUT)?,
+                (_, true) => write!(self.writer, "{}", c.escape_default())?,
+                (_, false) => self.writer.write_char(c)?,
+            }
         }
-        text.chars().try_for_each(|c| match is_obeyed(c) {
-            true => write!(self.0, "{}", c.escape_default()),
-            false => self.0.write_char(c),
-        })
+        Ok(())
     }
 }
 
@@ -144,7 +181,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
         (name, true) => write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
         (name, false) => write!(writer, "{name}=")?,
     }
-    write!(Harmless(writer), "{value:?}")
+    write!(Harmless { writer, left: MAX_TEXT_CHARS + 1 }, "{value:?}")
 }
 
 /// One line in the making.
@@ -224,6 +261,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_long_text_makes_no_long_line() {
+        for long in
+            ["x".repeat(900_000), "\\".repeat(900_000), "\u{1}é".repeat(400_000), "a\"b".repeat(300_000)]
+        {
+            for (human, colour) in [(true, true), (true, false), (false, false)] {
+                let text = logged(human, colour, || {
+                    let span = tracing::info_span!("request", path = %long).entered();
+                    tracing::warn!(user = long, shown = ?long, short = "as it is", "failed: {long}");
+                    drop(span);
+                });
+                assert!(text.len() < 30_000 && text.matches('\n').count() == 1, "{} bytes", text.len());
+                assert!(text.contains(CUT) && text.contains("as it is"), "{text}");
+                if !human {
+                    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    let user = line["user"].as_str().unwrap().trim_end_matches(CUT);
+                    assert!(long.starts_with(user) && user.chars().count() == MAX_TEXT_CHARS, "{user}");
+                }
+            }
+        }
+        let just = "y".repeat(MAX_TEXT_CHARS);
+        assert!(logged(false, false, || tracing::info!(user = just, "x")).contains(&format!("\"{just}\"")));
     }
 
     #[test]

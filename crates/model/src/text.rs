@@ -66,6 +66,17 @@ impl Given<'_> {
     }
 }
 
+/// Characters of a text of others that the log shows: enough to recognise it by.
+const SHOWN_CHARS: usize = 200;
+
+/// The beginning of a text, as much of it as a log shows.
+pub fn shown(text: &str) -> &str {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
 /// Checks a text of one line: trimmed, not blank, no longer than `max_chars`, no NUL.
 pub fn line(text: &str, max_chars: usize) -> Result<String, String> {
     let text = text.trim();

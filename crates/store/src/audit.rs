@@ -105,6 +105,9 @@ pub enum AuditProof {
     Broken(i64, &'static str),
 }
 
+/// Characters of one text of a row: more than anything of ours says, and less than an address or a body may hold.
+const MAX_TEXT_CHARS: usize = 2_000;
+
 /// The text of a row that its hash is made of, beside the hash before it and its place. Lengths keep what stands in
 /// one field from looking like two.
 fn told(at: i64, texts: [&str; 5]) -> String {
@@ -146,7 +149,10 @@ impl Batch {
         detail: impl Into<String>,
     ) {
         // PostgreSQL keeps no NUL, and whoever tries one must not stay unmentioned for it.
-        let kept = |text: String| text.replace('\0', "\u{fffd}");
+        let kept = |text: String| match text.char_indices().nth(MAX_TEXT_CHARS) {
+            Some((end, _)) => format!("{}…", &text[..end]).replace('\0', "\u{fffd}"),
+            None => text.replace('\0', "\u{fffd}"),
+        };
         let (actor, object, detail) =
             (kept(entry.actor.to_string()), kept(object.into()), kept(detail.into()));
         let address = entry.address.map_or(String::new(), |address| address.to_canonical().to_string());

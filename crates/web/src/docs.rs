@@ -5,16 +5,31 @@ use crate::error::ApiError;
 use crate::openapi::Operation;
 use crate::routes::Routes;
 use crate::state::AppState;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use flate2::read::GzDecoder;
 use std::io::Read;
+use std::sync::OnceLock;
 
 struct Asset {
     name: &'static str,
     kind: &'static str,
     packed: &'static [u8],
+    /// For the few who don't take it packed; unpacked for the first of them.
+    unpacked: OnceLock<Bytes>,
+}
+
+impl Asset {
+    fn unpacked(&self) -> Result<Bytes, ApiError> {
+        if let Some(known) = self.unpacked.get() {
+            return Ok(known.clone());
+        }
+        let mut content = Vec::new();
+        GzDecoder::new(self.packed).read_to_end(&mut content).map_err(|_| ApiError::Internal)?;
+        Ok(self.unpacked.get_or_init(|| content.into()).clone())
+    }
 }
 
 macro_rules! packed {
@@ -23,6 +38,7 @@ macro_rules! packed {
             name: $name,
             kind: $kind,
             packed: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+            unpacked: OnceLock::new(),
         }
     };
 }
@@ -88,11 +104,7 @@ async fn asset(_: Passerby, Path(name): Path<String>, headers: HeaderMap) -> Res
         accepted.is_some_and(|accepted| accepted.split(',').any(|one| one.trim().starts_with("gzip")));
     let mut response = match packed {
         true => (StatusCode::OK, asset.packed).into_response(),
-        false => {
-            let mut content = Vec::new();
-            GzDecoder::new(asset.packed).read_to_end(&mut content).map_err(|_| ApiError::Internal)?;
-            content.into_response()
-        }
+        false => asset.unpacked()?.into_response(),
     };
     let answer = response.headers_mut();
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.kind));

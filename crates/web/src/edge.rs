@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower::Service;
 use tracing::Instrument;
+use watchpost_model::text::shown;
 
 /// The longest path with its query; filters are far shorter.
 const MAX_TARGET_BYTES: usize = 8_192;
@@ -73,7 +74,7 @@ impl Service<Request<Body>> for Edge {
             "request",
             id = id.to_str().unwrap_or_default(),
             method = %request.method(),
-            path = request.uri().path()
+            path = shown(request.uri().path())
         );
         let (parts, body) = request.into_parts();
         let asked = page.then(|| parts.clone());

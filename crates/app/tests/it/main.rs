@@ -21,6 +21,7 @@ mod explorer;
 mod faults;
 mod first_run;
 mod handover;
+mod inside;
 mod jobs;
 mod keyboard;
 mod ledger;

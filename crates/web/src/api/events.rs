@@ -19,6 +19,7 @@ use axum::body::{Bytes, HttpBody};
 use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -285,13 +286,10 @@ async fn create(
         Sent::Lines => shape = Some(Shape::Lines),
         Sent::One(Format::Form) => {}
         Sent::One(Format::Json) => {
+            let first;
+            (begun, first) = up_to_first_sign(&mut reader, max).await?;
             // The first sign tells one event from many.
-            while begun.iter().all(u8::is_ascii_whitespace) && begun.len() <= max {
-                let Some(more) = reader.next().await? else { break };
-                begun = [begun, more].concat().into();
-            }
-            let first = begun.iter().find(|byte| !byte.is_ascii_whitespace());
-            shape = (first == Some(&b'[')).then_some(Shape::Array);
+            shape = (first == Some(b'[')).then_some(Shape::Array);
         }
     }
     if let Some(shape) = shape {
@@ -313,6 +311,18 @@ async fn create(
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// A body up to the piece with its first sign that isn't blank, and that sign; no further than `max`. Each piece is
+/// looked at once, however many blank ones there are.
+async fn up_to_first_sign(reader: &mut Reader, max: usize) -> Result<(Bytes, Option<u8>), ApiError> {
+    let (mut begun, mut first) = (BytesMut::new(), None);
+    while first.is_none() && begun.len() <= max {
+        let Some(more) = reader.next().await? else { break };
+        first = more.iter().copied().find(|byte| !byte.is_ascii_whitespace());
+        begun.extend_from_slice(&more);
+    }
+    Ok((begun.freeze(), first))
 }
 
 /// Whether all events of a body are wanted, or none.

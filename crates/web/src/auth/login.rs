@@ -9,7 +9,7 @@ use crate::state::AppState;
 use crate::throttle;
 use serde::{Deserialize, Serialize};
 use watchpost_model::password::check_new_password;
-use watchpost_model::text::Given;
+use watchpost_model::text::{Given, shown};
 use watchpost_model::{Actor, Invalid, UserId, invalid};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
@@ -147,6 +147,7 @@ fn proof(state: &AppState, fields: &Fields<'_>) -> Result<Proof, ApiError> {
 
 /// Remembers and answers an attempt that failed.
 async fn failed(state: &AppState, username: &str, caller: &Caller, why: &str) -> ApiError {
+    let username = shown(username);
     tracing::warn!(user = username, peer = %caller.peer, why, "a log-in failed");
     state.metrics.logins_failed.inc();
     let shown: String = username.chars().take(150).collect();

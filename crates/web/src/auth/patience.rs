@@ -11,6 +11,7 @@ use crate::state::AppState;
 use crate::throttle::network;
 use std::time::Duration;
 use watchpost_model::UserId;
+use watchpost_model::text::shown;
 use watchpost_pipeline::now;
 use watchpost_store::{Credentials, Patience};
 
@@ -54,7 +55,7 @@ impl Attempt {
         match state.db.attempt(&subjects, now).await? {
             None => Ok(Self { known, forgiven: [pair, by_name], network }),
             Some(until) => {
-                tracing::warn!(user = username, peer = %caller.peer, "an attempt to log in came too soon");
+                tracing::warn!(user = shown(username), peer = %caller.peer, "an attempt to log in came too soon");
                 state.metrics.logins_held.inc();
                 let micros = u64::try_from(until.micros() - now.micros()).unwrap_or(0);
                 Err(ApiError::Throttled(Duration::from_micros(micros)))

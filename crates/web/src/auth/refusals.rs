@@ -6,6 +6,7 @@ use crate::state::AppState;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use watchpost_model::text::shown;
 
 /// How often a row may be written about a caller and what they asked for.
 const EVERY: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ impl Refusals {
 
     /// Notes that somebody was refused something.
     pub(crate) async fn note(&self, state: &AppState, caller: &Caller, asked: String, why: &str) {
-        tracing::warn!(who = %caller.actor, peer = %caller.peer, asked, why, "refused");
+        tracing::warn!(who = %caller.actor, peer = %caller.peer, asked = shown(&asked), why, "refused");
         state.metrics.refused.inc();
         let Some(untold) = self.due(caller.actor.to_string(), &asked, Instant::now()) else { return };
         let detail = match untold {
