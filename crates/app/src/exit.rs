@@ -69,6 +69,7 @@ impl From<StoreError> for AppError {
             | StoreError::Taken(_)
             | StoreError::LastAdmin
             | StoreError::NotNow(_)
+            | StoreError::TooMany(_)
             | StoreError::Internal(_) => (ExitStatus::Failed, ""),
         };
         Self::new(status, error, hint)

@@ -181,6 +181,12 @@ impl AlertFilter {
         let details = [Field::Host, Field::User, Field::SrcIp, Field::DstIp];
         self.about.search.is_some() || details.iter().any(|field| !self.about.values(*field).is_empty())
     }
+
+    /// Whether finding its alerts takes reading far more than there are: in the search index, or past those that are
+    /// left out.
+    pub fn is_search(&self) -> bool {
+        self.is_indexed() || !self.about.without.is_empty()
+    }
 }
 
 /// Which events are wanted. They are always listed newest first.
@@ -198,6 +204,12 @@ impl EventFilter {
     /// Whether the list is found by the search index: nothing else knows what events are about.
     pub fn is_indexed(&self) -> bool {
         self.about.search.is_some() || (self.ids.is_empty() && !self.about.fields.is_empty())
+    }
+
+    /// Whether finding its events takes reading far more than there are: in the search index, or past those that are
+    /// left out.
+    pub fn is_search(&self) -> bool {
+        self.is_indexed() || !self.about.without.is_empty()
     }
 }
 

@@ -1,7 +1,26 @@
 //! What can go wrong when something is to be remembered, sorted by what the caller has to do.
 
+use std::fmt;
 use thiserror::Error;
 use watchpost_model::triage::NotNow;
+
+/// Of whose things there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The caller's own.
+    Own,
+    /// All together.
+    Everybodys,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "one's own",
+            Self::Everybodys => "all users",
+        })
+    }
+}
 
 /// A failed read or write.
 #[derive(Debug, Clone, Error)]
@@ -28,6 +47,9 @@ pub enum StoreError {
     /// The last active Admin can't go.
     #[error("the last active Admin can't be removed")]
     LastAdmin,
+    /// So many of the kind are under way that another has to wait; nothing was written.
+    #[error("too many of {0} are under way")]
+    TooMany(Whose),
     /// As the alert stands, this can't be done with it.
     #[error("{0}")]
     NotNow(NotNow),

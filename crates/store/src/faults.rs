@@ -1,6 +1,26 @@
 //! Places where a test may end the process, and mistakes it may have it make. Only with the feature `faults`, which
 //! no released binary has: otherwise these are nothing.
 
+/// Whether whoever has passed this place so often has to wait there: `FAULT_HOLD` names it as `NAME:TIMES:FILE`, and
+/// the file is there.
+#[cfg(feature = "faults")]
+pub fn held(name: &str, passed: usize) -> bool {
+    let Ok(wanted) = std::env::var("FAULT_HOLD") else { return false };
+    let mut parts = wanted.splitn(3, ':');
+    let (place, times, file) = (parts.next(), parts.next(), parts.next());
+    let times = times.and_then(|times| times.parse::<usize>().ok());
+    place == Some(name)
+        && times.is_some_and(|times| passed >= times)
+        && file.is_some_and(|file| std::path::Path::new(file).exists())
+}
+
+/// Never, without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn held(_: &str, _: usize) -> bool {
+    false
+}
+
 /// Ends the process here, as a power failure would, if `FAULT_POINT` names this point: `NAME`, or `NAME:N` for
 /// the Nth time it is passed.
 #[cfg(feature = "faults")]

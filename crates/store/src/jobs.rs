@@ -6,6 +6,7 @@ use crate::audit::AuditEntry;
 use crate::clauses::Clauses;
 use crate::db::{Batch, Row, Table, Value};
 use crate::feed;
+use crate::job_bounds;
 use crate::rollups::Tally;
 use crate::triage::Acted;
 use crate::{Db, StoreError};
@@ -23,20 +24,19 @@ const NAMED_AT_ONCE: usize = 10_000;
 const TRIES: usize = 8;
 /// How long what was done with many can be taken back.
 pub const UNDO_SECONDS: i64 = 10 * 60;
-/// How long jobs are remembered.
-const KEPT_SECONDS: i64 = 7 * 86_400;
-/// Jobs forgotten in one transaction.
-const FORGOTTEN_AT_ONCE: i64 = 20;
 
 static JOB_ALERTS: Table =
     Table { name: "job_alerts", columns: &[("job", true), ("alert_id", false)], on_conflict: "" };
 
+/// Begins a job, unless too many that are not small have begun and not ended: see `job_bounds.rs`.
 const BEGIN: &str =
-    "INSERT INTO jobs (id, user_id, actor, action, request, total, done, changed, created_at, worked_at, undoes)
-     VALUES (?1, ?2, ?3, ?4, ?8, ?5, 0, 0, ?6, ?6, ?7)";
+    "INSERT INTO jobs (id, user_id, actor, action, request, total, done, changed, created_at, worked_at, undoes, session_id)
+     SELECT ?1, ?2, ?3, ?4, ?8, ?5, 0, 0, ?6, ?6, ?7, ?9
+     WHERE ?10 = 0 OR ((SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total > ?13 AND user_id = ?2) < ?11
+         AND (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total > ?13) < ?12)";
 macro_rules! select_jobs {
     ($rest:literal) => {
-        concat!("SELECT id, user_id, actor, action, total, done, changed, created_at, worked_at, finished_at, undoes, undone_by, request FROM jobs ", $rest)
+        concat!("SELECT id, user_id, actor, action, total, done, changed, created_at, worked_at, finished_at, undoes, undone_by, request, session_id, stopped FROM jobs ", $rest)
     };
 }
 
@@ -50,16 +50,12 @@ const WAITING: &str =
 const REMEMBER: &str = "UPDATE job_alerts SET outcome = ?3, version = ?4, status = ?5, verdict = ?6, assignee_id = ?7, assignee = ?8, snoozed_until = ?9, tags = ?10, title = ?11, severity = ?12,
          acknowledged_at = ?13, acknowledged_by = ?14, resolved_at = ?15, resolved_by = ?16, has_times = ?17
      WHERE job = ?1 AND alert_id = ?2 AND outcome IS NULL";
-const ADVANCE: &str =
-    "UPDATE jobs SET done = done + ?2, changed = changed + ?3, worked_at = ?4 WHERE id = ?1";
-const FINISH: &str =
+const ADVANCE: &str = "UPDATE jobs SET done = done + ?2, changed = changed + ?3, worked_at = ?4 WHERE id = ?1 AND finished_at IS NULL";
+pub(crate) const FINISH: &str =
     "UPDATE jobs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL AND done = total";
 const UNDO: &str = "UPDATE jobs SET undone_by = ?2 WHERE id = ?1 AND undone_by IS NULL AND undoes IS NULL AND finished_at > ?3";
 const CHANGED: &str = "SELECT alert_id FROM job_alerts WHERE job = ?1 AND outcome = 1 ORDER BY alert_id";
 const RESULTS: &str = "SELECT alert_id, outcome FROM job_alerts WHERE job = ?3 AND outcome IS NOT NULL ORDER BY alert_id LIMIT ?1 OFFSET ?2";
-const OLD: &str = "SELECT id FROM jobs WHERE created_at < ?1 ORDER BY created_at LIMIT ?2";
-const FORGET_ALERTS: &str = "DELETE FROM job_alerts WHERE job = ?1";
-const FORGET: &str = "DELETE FROM jobs WHERE id = ?1";
 
 /// What came of one alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,10 +109,23 @@ pub struct NewJob {
     pub user: Option<UserId>,
     /// What is done, in words.
     pub action: String,
+    /// The session it is begun in.
+    pub session: Option<String>,
     /// The request that asked for it.
     pub request: String,
     /// With which alerts.
     pub alerts: Vec<AlertId>,
+}
+
+/// Who takes a job back.
+#[derive(Clone, Debug)]
+pub struct NewUndo {
+    /// What the job is called that does it.
+    pub id: String,
+    /// Whose that is.
+    pub user: Option<UserId>,
+    /// The session it is begun in.
+    pub session: Option<String>,
 }
 
 /// How far something is that is done with many alerts.
@@ -140,7 +149,7 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When somebody last worked at it.
     pub worked_at: Timestamp,
-    /// When it was done.
+    /// When it was done, or stopped.
     pub finished_at: Option<Timestamp>,
     /// The job it takes back.
     pub undoes: Option<String>,
@@ -148,6 +157,10 @@ pub struct Job {
     pub undone_by: Option<String>,
     /// The request that asked for it.
     pub request: String,
+    /// The session it was begun in, as far as that is known.
+    pub session: Option<String>,
+    /// Why it was stopped before all of its alerts were done with.
+    pub stopped: Option<String>,
 }
 
 impl Job {
@@ -173,6 +186,8 @@ fn job(row: &Row) -> Result<Job, StoreError> {
         undoes: row.opt_text(10)?,
         undone_by: row.opt_text(11)?,
         request: row.text(12)?,
+        session: row.opt_text(13)?,
+        stopped: row.opt_text(14)?,
     })
 }
 
@@ -211,11 +226,14 @@ impl Stood {
 }
 
 impl Db {
-    /// Begins a job.
+    /// Begins a job; [`StoreError::TooMany`] when so many are under way that it has to wait.
     pub async fn begin_job(&self, new: &NewJob, by: &AuditEntry) -> Result<(), StoreError> {
         let (first, others) = pieces(&new.alerts);
-        self.write(Arc::new(begin(new, first, None, by))).await?;
-        self.add_to_job(&new.id, others).await
+        match self.write(Arc::new(begin(new, first, None, by))).await {
+            Ok(()) => self.add_to_job(&new.id, others).await,
+            Err(StoreError::Conflict) => Err(self.why_not_begun(new).await?),
+            Err(error) => Err(error),
+        }
     }
 
     /// The alerts of a job come in pieces, too: writers of events wait for each on SQLite.
@@ -229,18 +247,23 @@ impl Db {
         Ok(())
     }
 
-    /// Begins to take a job back; the new job. [`StoreError::Conflict`] when it is too late, or somebody has.
-    pub async fn begin_undo(&self, undone: &Job, id: &str, by: &AuditEntry) -> Result<(), StoreError> {
+    /// Begins to take a job back. [`StoreError::Conflict`] when it is too late, or somebody has.
+    pub async fn begin_undo(&self, undone: &Job, by: NewUndo, entry: &AuditEntry) -> Result<(), StoreError> {
         let rows = self.read(CHANGED, vec![undone.id.as_str().into()]).await?;
         let alerts = rows.iter().map(|row| row.int(0).map(AlertId::new)).collect::<Result<_, _>>()?;
+        let NewUndo { id, user, session } = by;
         let action = format!("undo: {}", undone.action);
-        let new = NewJob { id: id.to_owned(), user: undone.user, action, request: String::new(), alerts };
+        let new = NewJob { id, user, action, session, request: String::new(), alerts };
         let (first, others) = pieces(&new.alerts);
-        let mut batch = begin(&new, first, Some(&undone.id), by);
-        let since = by.at.plus_seconds(-UNDO_SECONDS);
-        batch.one(UNDO, vec![undone.id.as_str().into(), id.into(), since.micros().into()]);
-        self.write(Arc::new(batch)).await?;
-        self.add_to_job(id, others).await
+        let mut batch = begin(&new, first, Some(&undone.id), entry);
+        let since = entry.at.plus_seconds(-UNDO_SECONDS);
+        let undone_by = new.id.as_str();
+        batch.one(UNDO, vec![undone.id.as_str().into(), undone_by.into(), since.micros().into()]);
+        match self.write(Arc::new(batch)).await {
+            Ok(()) => self.add_to_job(&new.id, others).await,
+            Err(StoreError::Conflict) => Err(self.why_not_begun(&new).await?),
+            Err(error) => Err(error),
+        }
     }
 
     /// A job.
@@ -386,20 +409,6 @@ impl Db {
         known.insert(key, names.clone());
         Ok(names)
     }
-
-    /// Forgets jobs that nobody asks for any more; whether there may be more of them.
-    pub async fn forget_jobs(&self, now: Timestamp) -> Result<bool, StoreError> {
-        let before = now.plus_seconds(-KEPT_SECONDS);
-        let rows = self.read(OLD, vec![before.micros().into(), FORGOTTEN_AT_ONCE.into()]).await?;
-        let mut batch = Batch::new();
-        for row in &rows {
-            let id = row.text(0)?;
-            batch.any(FORGET_ALERTS, vec![id.as_str().into()]);
-            batch.any(FORGET, vec![id.into()]);
-        }
-        self.write(Arc::new(batch)).await?;
-        Ok(rows.len() as i64 == FORGOTTEN_AT_ONCE)
-    }
 }
 
 /// The first piece of a job's alerts, and the others.
@@ -415,19 +424,19 @@ fn rows_of(job: &str, alerts: &[AlertId]) -> Vec<[Value; 2]> {
 fn begin(new: &NewJob, first: &[AlertId], undoes: Option<&str>, by: &AuditEntry) -> Batch {
     let mut batch = Batch::new();
     let total = new.alerts.len();
-    batch.one(
-        BEGIN,
-        vec![
-            new.id.as_str().into(),
-            new.user.map(UserId::get).into(),
-            by.actor.to_string().into(),
-            new.action.as_str().into(),
-            (first.len() as i64).into(),
-            by.at.micros().into(),
-            undoes.into(),
-            new.request.as_str().into(),
-        ],
-    );
+    let mut params: Vec<Value> = vec![
+        new.id.as_str().into(),
+        new.user.map(UserId::get).into(),
+        by.actor.to_string().into(),
+        new.action.as_str().into(),
+        (first.len() as i64).into(),
+        by.at.micros().into(),
+        undoes.into(),
+        new.request.as_str().into(),
+        new.session.as_deref().into(),
+    ];
+    params.extend(job_bounds::hold(&mut batch, new));
+    batch.one(BEGIN, params);
     batch.bulk(&JOB_ALERTS, rows_of(&new.id, first));
     batch.audit(by, "alerts.bulk", format!("job:{}", new.id), format!("{} with {total} alerts", new.action));
     batch

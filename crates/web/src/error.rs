@@ -9,7 +9,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 use watchpost_model::{Action, Invalid, invalid};
 use watchpost_pipeline::Refused;
-use watchpost_store::StoreError;
+use watchpost_store::{StoreError, Whose};
 
 /// When to try again after something that usually takes a moment.
 const SOON: Duration = Duration::from_secs(1);
@@ -74,10 +74,33 @@ pub(crate) enum ApiError {
     Throttled(Duration),
     /// Not now.
     Unavailable(&'static str, Duration),
+    /// Too many of the kind are under way.
+    Busy(Box<Busy>),
     /// It may have been done.
     OutcomeUnknown,
     /// Our fault; the reason is in the log.
     Internal,
+}
+
+/// Something of which there is no more room now.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    status: StatusCode,
+    code: &'static str,
+    detail: &'static str,
+    pub(crate) wait: Duration,
+}
+
+impl Busy {
+    /// The caller has as many as one may.
+    pub(crate) fn own(code: &'static str, detail: &'static str, wait: Duration) -> ApiError {
+        ApiError::Busy(Box::new(Self { status: StatusCode::TOO_MANY_REQUESTS, code, detail, wait }))
+    }
+
+    /// All together have.
+    pub(crate) fn all(code: &'static str, detail: &'static str, wait: Duration) -> ApiError {
+        ApiError::Busy(Box::new(Self { status: StatusCode::SERVICE_UNAVAILABLE, code, detail, wait }))
+    }
 }
 
 /// What else a log-in needs.
@@ -253,6 +276,7 @@ impl ApiError {
                 return (StatusCode::TOO_MANY_REQUESTS, "throttled", detail);
             }
             Self::Unavailable(detail, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", *detail),
+            Self::Busy(busy) => (busy.status, busy.code, busy.detail),
             Self::OutcomeUnknown => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "outcome_unknown",
@@ -284,6 +308,9 @@ impl IntoResponse for ApiError {
         match &self {
             Self::FactorMissing { .. } => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(NOT_ENOUGH));
+            }
+            Self::Busy(busy) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(busy.wait)));
             }
             _ if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
@@ -337,6 +364,13 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Taken(constraint) if constraint == "views_user_id" => {
                 Self::Invalid(Invalid::field("name", "There is a view with that name already."))
+            }
+            StoreError::TooMany(Whose::Own) => {
+                let detail = "Three jobs of yours with many alerts are under way: wait for one to end.";
+                Busy::own("too_many_jobs", detail, LATER)
+            }
+            StoreError::TooMany(Whose::Everybodys) => {
+                Busy::all("busy", "Too many jobs with many alerts are under way.", LATER)
             }
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "a request could not be done");

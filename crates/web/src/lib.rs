@@ -16,6 +16,7 @@ mod forwarded;
 mod metrics;
 mod openapi;
 mod params;
+mod places;
 mod query;
 mod routes;
 mod settings;

@@ -15,6 +15,11 @@ struct Labels {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    what: &'static str,
+}
+
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 pub(crate) struct WebMetrics {
@@ -27,6 +32,7 @@ pub(crate) struct WebMetrics {
     pub(crate) refused: Counter,
     pub(crate) beyond_key: Counter,
     pub(crate) streams: Gauge,
+    busy: Family<Refused, Counter>,
 }
 
 impl WebMetrics {
@@ -59,6 +65,12 @@ impl WebMetrics {
         );
         let streams = Gauge::default();
         registry.register("watchpost_streams", "Readers of the live stream", streams.clone());
+        let busy = Family::<Refused, Counter>::default();
+        registry.register(
+            "watchpost_busy",
+            "Searches, exports and jobs refused because too many are under way, and reads ended for taking too long",
+            busy.clone(),
+        );
         Self {
             registry,
             requests,
@@ -69,6 +81,7 @@ impl WebMetrics {
             refused,
             beyond_key,
             streams,
+            busy,
         }
     }
 
@@ -76,6 +89,11 @@ impl WebMetrics {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.requests[class].inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Something was refused, or ended, to leave room for others.
+    pub(crate) fn busy(&self, what: &'static str) {
+        self.busy.get_or_create(&Refused { what }).inc();
     }
 
     pub(crate) fn text(&self) -> String {

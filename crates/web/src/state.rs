@@ -6,6 +6,7 @@ use crate::auth::refusals::Refusals;
 use crate::auth::seal::Seal;
 use crate::auth::token::Tokens;
 use crate::metrics::WebMetrics;
+use crate::places::Places;
 use crate::settings::Settings;
 use crate::single_sign_on::Provider;
 use crate::stream::Rooms;
@@ -32,6 +33,12 @@ pub struct Inner {
     pub(crate) feed: Feed,
     /// Room for readers of the stream.
     pub(crate) streams: Rooms,
+    /// Room for searches.
+    pub(crate) searches: Arc<Places>,
+    /// Room for pages that take many counts.
+    pub(crate) pages: Arc<Places>,
+    /// Room for exports.
+    pub(crate) exports: Arc<Places>,
     pub(crate) settings: Settings,
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Passwords,
@@ -79,6 +86,9 @@ impl AppState {
             metrics: WebMetrics::new(pipeline),
             proving: tokio::sync::Mutex::default(),
             streams: Rooms::new(settings.max_streams),
+            searches: Places::for_searches(),
+            pages: Places::for_pages(),
+            exports: Places::for_exports(),
             schema,
             db,
             intake,
@@ -95,7 +105,7 @@ impl AppState {
 
     /// Goes on with what was begun with many alerts by servers that ended. Runs until it is dropped.
     pub async fn carry_on_jobs(self) {
-        crate::api::jobs::carry_on(&self).await;
+        crate::api::running::carry_on(&self).await;
     }
 
     /// Keeps what is remembered about users and keys current with changes made elsewhere: on another node or at

@@ -9,6 +9,7 @@ mod explore;
 mod feed;
 mod handover;
 mod ingest;
+mod jobs;
 mod lists;
 mod migrations;
 mod model;

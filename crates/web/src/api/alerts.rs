@@ -9,6 +9,7 @@ use crate::body::{Field, Holds, STATUSES, VERDICTS};
 use crate::error::{ApiError, choose_from};
 use crate::extract::{Id, Input, ListRequest, based_on};
 use crate::openapi::Operation;
+use crate::places;
 use crate::query;
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -213,6 +214,7 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let (mut filter, page) = asked.query.alerts()?;
     asked.query.whose(&mut filter, &state, &caller).await?;
+    let _place = places::for_list(&state, &caller, filter.is_search()).await?;
     let complete = state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, page).await?;
     let page = PageView::new(page, &asked, |alert| AlertView::new(alert, Case::Capitals))?;

@@ -1,12 +1,13 @@
 //! The audit log, for Admins.
 
-use crate::api::export::{self, Exported, csv_field};
+use crate::api::export::{self, Exported, Permit, csv_field};
 use crate::api::page::PageView;
 use crate::auth::checkpoint::Checkpoint;
 use crate::auth::guard::{Administrator, Caller};
 use crate::error::ApiError;
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
+use crate::places;
 use crate::query;
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -16,6 +17,7 @@ use axum::response::Response;
 use serde::Serialize;
 use std::time::Duration;
 use utoipa::ToSchema;
+use watchpost_model::Action;
 use watchpost_pipeline::now;
 use watchpost_store::{AuditProof, AuditRow};
 
@@ -94,11 +96,12 @@ impl AuditView {
 }
 
 async fn list(
-    _: Administrator,
+    Administrator(caller): Administrator,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<PageView<AuditView>>, ApiError> {
     let (filter, request) = asked.query.audit()?;
+    let _place = places::for_search(&state, &caller).await?;
     let page = state.db.audit_log(&filter, request).await?;
     PageView::new(page, &asked, AuditView::new).map(Json)
 }
@@ -133,6 +136,7 @@ pub(crate) async fn exported(
     asked: &ListRequest,
 ) -> Result<Response, ApiError> {
     let (filter, format) = asked.query.audit_export()?;
+    let permit = Permit::of(&state, caller, Action::Administer).await?;
     let entry = caller.entry();
     let which = query.filter(|query| !query.is_empty()).unwrap_or_else(|| "all of it".into());
     state.db.note(&entry, "audit.export", "audit", which).await?;
@@ -144,7 +148,7 @@ pub(crate) async fn exported(
             Ok((rows.into_iter().map(AuditView::new).collect(), last))
         }
     };
-    Ok(export::answer("audit", format, entry.at, 0, next))
+    Ok(export::answer("audit", format, entry.at, permit, 0, next))
 }
 
 async fn checkpoint(_: Administrator, State(state): State<AppState>) -> Result<Json<Checkpoint>, ApiError> {

@@ -10,6 +10,7 @@ use crate::bulk::key::{Before, Key, KeyedBody, REPLAYED};
 use crate::error::ApiError;
 use crate::extract::{Id, Input, ListRequest, Sent, sent_format};
 use crate::openapi::Operation;
+use crate::places;
 use crate::query;
 use crate::query::Param;
 use crate::routes::Routes;
@@ -334,11 +335,12 @@ fn atomic(query: &str) -> Result<bool, ApiError> {
 }
 
 async fn list(
-    EventReader(_): EventReader,
+    EventReader(caller): EventReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Response, ApiError> {
     let (filter, page) = asked.query.events()?;
+    let _place = places::for_list(&state, &caller, filter.is_search()).await?;
     let complete = state.is_searchable(filter.is_indexed()).await;
     let page = state.db.events(&filter, page).await?;
     let page = PageView::new(page, &asked, |event| EventView::new(event, Case::Capitals))?;

@@ -3,11 +3,12 @@
 
 use crate::api::Case;
 use crate::api::events::EventView;
-use crate::api::export::{self, Exported, csv_field};
+use crate::api::export::{self, Exported, Permit, csv_field};
 use crate::auth::guard::{Caller, EventReader};
 use crate::error::{ApiError, choose_from};
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
+use crate::places;
 use crate::query::{self, Query, STEP};
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 use watchpost_model::filter::EventFilter;
 use watchpost_model::page::Cursor;
-use watchpost_model::{Attributes, Event, Invalid, Severity, Timestamp};
+use watchpost_model::{Action, Attributes, Event, Invalid, Severity, Timestamp};
 use watchpost_pipeline::now;
 use watchpost_store::{Effort, Facet, Histogram, Steps};
 
@@ -86,7 +87,9 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::get("exportEvents", "Events", "A whole list of events, newest first")
             .about(
                 "As lines of JSON, or as CSV that no spreadsheet takes for formulas; of any length, written while it is read. \
-                 An export that breaks off ends its connection early. That it was made is in the audit log.",
+                 An export that breaks off ends its connection early: when its reader may no longer read events or their \
+                 session has ended, too. One account may have two exports written at a time. That it was made is in the \
+                 audit log.",
             )
             .query(query::EVENT_EXPORT)
             .says(200, "The events, as they are read"),
@@ -255,11 +258,12 @@ pub(crate) async fn over_time(
 }
 
 async fn histogram(
-    EventReader(_): EventReader,
+    EventReader(caller): EventReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<HistogramView>, ApiError> {
     let filter = asked.query.events_of(query::EVENT_HISTOGRAM)?;
+    let _place = places::for_search(&state, &caller).await?;
     over_time(&state, &filter, asked.query.get(STEP.name), PATIENCE).await.map(Json)
 }
 
@@ -278,11 +282,13 @@ pub(crate) async fn most_said(state: &AppState, filter: &EventFilter) -> Result<
 }
 
 async fn facets(
-    EventReader(_): EventReader,
+    EventReader(caller): EventReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<FacetsView>, ApiError> {
-    most_said(&state, &asked.query.events_of(query::EVENT_FILTERS)?).await.map(Json)
+    let filter = asked.query.events_of(query::EVENT_FILTERS)?;
+    let _place = places::for_search(&state, &caller).await?;
+    most_said(&state, &filter).await.map(Json)
 }
 
 impl Exported for EventView {
@@ -319,6 +325,7 @@ pub(crate) async fn file(
     text: Option<String>,
 ) -> Result<Response, ApiError> {
     let (filter, format) = asked.event_export()?;
+    let permit = Permit::of(&state, caller, Action::ReadEvents).await?;
     state.is_searchable(filter.is_indexed()).await;
     let entry = caller.entry();
     let which = text.filter(|text| !text.is_empty()).unwrap_or_else(|| "all of them".into());
@@ -332,7 +339,7 @@ pub(crate) async fn file(
             Ok((rows, behind.map(|behind| (Some(behind), size))))
         }
     };
-    Ok(export::answer("events", format, entry.at, (None, FIRST_PIECE), next))
+    Ok(export::answer("events", format, entry.at, permit, (None, FIRST_PIECE), next))
 }
 
 async fn export(

@@ -1,16 +1,21 @@
 //! Lists written to their end, piece by piece as the client takes them: nothing is held but the piece.
 
-use crate::error::choose_from;
+use crate::auth::guard::Caller;
+use crate::auth::standing::Standing;
+use crate::error::{ApiError, choose_from};
 use crate::params::EXPORT_FORMAT;
+use crate::places::{self, Place};
 use crate::query::Query;
+use crate::state::AppState;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
 use std::future::Future;
-use watchpost_model::{Invalid, Timestamp};
-use watchpost_store::StoreError;
+use std::time::Duration;
+use watchpost_model::{Action, Invalid, Timestamp};
+use watchpost_store::{StoreError, faults};
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +84,43 @@ pub(crate) fn csv_field(field: &str, text: &mut String) {
     text.push('"');
 }
 
+/// Who may have an export written, and the room it takes until it ends or its client goes away.
+pub(crate) struct Permit {
+    state: AppState,
+    standing: Standing,
+    _place: Place,
+}
+
+impl Permit {
+    pub(crate) async fn of(state: &AppState, caller: &Caller, needs: Action) -> Result<Self, ApiError> {
+        let standing = Standing::of(caller, needs)?;
+        let place = places::for_export(state, caller).await?;
+        Ok(Self { state: state.clone(), standing, _place: place })
+    }
+}
+
+/// Why an export breaks off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    /// Its reader may not go on.
+    #[error("{0}")]
+    Lost(String),
+    /// Whether its reader still may can't be found out.
+    #[error("rights can't be looked up: {0:?}")]
+    Unsure(ApiError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The answer that an export is: a file named after what is in it and the day. `next` gives the rows behind a place,
-/// and the place behind those; none at the end.
+/// and the place behind those; none at the end. Before each piece it is looked whether its reader still may.
 pub(crate) fn answer<T, P, F>(
-    what: &str,
+    what: &'static str,
     format: ExportFormat,
     at: Timestamp,
+    permit: Permit,
     first: P,
-    next: impl Fn(P) -> F + Send + 'static,
+    next: impl Fn(P) -> F + Send + Sync + 'static,
 ) -> Response
 where
     T: Exported,
@@ -101,16 +135,29 @@ where
         ExportFormat::Csv => format!("{}\r\n", T::CSV_HEAD),
         ExportFormat::Ndjson => String::new(),
     };
-    let pieces = stream::unfold(Some((first, head, next)), move |before| async move {
-        let (place, mut text, next) = before?;
-        match next(place).await {
+    let pieces = stream::unfold(Some((first, head, next, permit, 0)), move |before| async move {
+        let (place, mut text, next, permit, pieces) = before?;
+        let piece = async {
+            while faults::held("export", pieces) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            match permit.standing.lost(&permit.state).await {
+                Ok(None) => Ok(next(place).await?),
+                Ok(Some(why)) => Err(Broken::Lost(why)),
+                Err(error) => Err(Broken::Unsure(error)),
+            }
+        };
+        match piece.await {
             Ok((rows, behind)) => {
                 rows.iter().for_each(|row| format.write(row, &mut text));
-                let rest = behind.map(|place| (place, String::new(), next));
+                let rest = behind.map(|place| (place, String::new(), next, permit, pieces + 1));
                 Some((Ok(Bytes::from(text)), rest))
             }
             // The connection breaks off: what is there so far must not look complete.
-            Err(error) => Some((Err(error), None)),
+            Err(error) => {
+                tracing::warn!(what, %error, "an export was broken off");
+                Some((Err(error), None))
+            }
         }
     });
     (headers, Body::from_stream(pieces)).into_response()

@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::extract::{Input, ListRequest};
 use crate::openapi::Operation;
 use crate::params::any;
+use crate::places;
 use crate::query::Param;
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -312,6 +313,7 @@ async fn read(
     let now = now();
     let span = asked.query.span(now, &mut wrong);
     wrong.into_result()?;
+    let _place = places::for_search(&state, &caller).await?;
     Ok(Json(HandoverView::new(report(&state, span.since, now, &caller).await?)))
 }
 

@@ -1,6 +1,7 @@
 //! One thing done with many alerts: counted first, done in pieces with how far it is, and taken back for a while.
 
 use crate::api::page::PageView;
+use crate::api::running::Running;
 use crate::api::triage::{named, said};
 use crate::auth::guard::{AlertChanger, Caller};
 use crate::auth::secret::random_text;
@@ -8,6 +9,7 @@ use crate::body::{Field, Holds, SEVERITIES, VERDICTS};
 use crate::error::{ApiError, choose_from};
 use crate::extract::{Input, ListRequest};
 use crate::openapi::Operation;
+use crate::places;
 use crate::query::{self, Query};
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -16,16 +18,15 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use std::time::Duration;
 use utoipa::ToSchema;
 use watchpost_model::filter::AlertFilter;
 use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
 use watchpost_model::triage::Action;
-use watchpost_model::{Actor, AlertId, Invalid, Rank, Role};
-use watchpost_pipeline::decode::{Fields, Format};
+use watchpost_model::{AlertId, Invalid, Rank, Role};
+use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{AuditEntry, Doing, Job, JobResult, NewJob, StoreError};
+use watchpost_store::{Job, JobResult, NewJob, NewUndo, StoreError};
 
 /// Alerts in one job: more than that is a filter that says too little.
 const MAX_ALERTS: usize = 100_000;
@@ -33,13 +34,6 @@ const MAX_ALERTS: usize = 100_000;
 const READ_AT_ONCE: u32 = 1_000;
 /// Alerts that are named one by one.
 const MAX_IDS: usize = 10_000;
-/// A job that nobody has worked at for so long was left by a server that ended.
-const ABANDONED_SECONDS: i64 = 10;
-/// How often to look for those.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often a piece is tried again when others keep changing its alerts.
-const TRIES: usize = 20;
-
 const ACTIONS: &[&str] =
     &["ack", "unack", "resolve", "reopen", "assign", "snooze", "tags", "severity", "notes"];
 const BODY: &[Field] = &[
@@ -68,11 +62,14 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::post("changeManyAlerts", "Alerts", "Do something with many alerts")
             .about(
                 "With `dry_run` the answer is how many they are. Otherwise it is a job, which goes on by itself: ask for it to \
-                 see how far it is. At most 10,000 alerts by numbers and 100,000 by a filter.",
+                 see how far it is. At most 10,000 alerts by numbers and 100,000 by a filter, and at most three jobs with \
+                 more than 500 alerts at a time. A job whose user may no longer change alerts, or whose session has ended, \
+                 is stopped: what it did until then can be taken back by an Admin.",
             )
             .body(BODY)
             .answers::<CountView>(200, "How many there are (`dry_run`)")
-            .answers::<JobView>(202, "The job that was begun"),
+            .answers::<JobView>(202, "The job that was begun")
+            .says(503, "Too many jobs are under way; `Retry-After` says when to try again"),
         begin,
     );
     routes.add(
@@ -111,8 +108,10 @@ pub(crate) struct JobView {
     action: String,
     /// Who began it.
     actor: String,
-    /// `running` or `done`.
+    /// `running`, `done` or `stopped`.
     state: &'static str,
+    /// Why it was stopped, with its other alerts left as they were.
+    stopped: Option<String>,
     /// How many alerts.
     total: i64,
     /// How many are done with.
@@ -143,7 +142,11 @@ struct ResultView {
 impl JobView {
     fn new(job: Job) -> Self {
         Self {
-            state: if job.finished_at.is_some() { "done" } else { "running" },
+            state: match (&job.finished_at, &job.stopped) {
+                (None, _) => "running",
+                (Some(_), None) => "done",
+                (Some(_), Some(_)) => "stopped",
+            },
             undo_until: job.undo_until().filter(|until| *until > now()).map(|until| until.to_string()),
             id: job.id,
             action: job.action,
@@ -155,12 +158,13 @@ impl JobView {
             finished_at: job.finished_at.map(|at| at.to_string()),
             undoes: job.undoes,
             undone_by: job.undone_by,
+            stopped: job.stopped,
         }
     }
 }
 
 /// The action that a body names, and its name.
-async fn action(
+pub(super) async fn action(
     state: &AppState,
     fields: &Fields<'_>,
     caller: &Caller,
@@ -186,6 +190,7 @@ pub(crate) async fn of_list(
 ) -> Result<Vec<AlertId>, ApiError> {
     let (mut filter, _) = query.alerts()?;
     query.whose(&mut filter, state, caller).await?;
+    let _place = places::for_search(state, caller).await?;
     state.is_searchable(filter.is_indexed()).await;
     all_of(state, &filter).await?.ok_or_else(|| too_many("filter", MAX_ALERTS).into())
 }
@@ -291,12 +296,20 @@ pub(crate) async fn start(
     alerts: Vec<AlertId>,
 ) -> Result<Job, ApiError> {
     let Wanted { action, name, said, request } = wanted;
-    let new = NewJob { id: random_text(16), user: caller.user().ok(), action: name, request, alerts };
-    state.db.begin_job(&new, &caller.entry()).await?;
+    let (id, session) = (random_text(16), caller.session.clone());
+    let new = NewJob { id, user: caller.user().ok(), action: name, session, request, alerts };
+    state.db.begin_job(&new, &caller.entry()).await.map_err(|error| not_begun(state, error))?;
     let job = state.db.job(&new.id).await?.ok_or(ApiError::NotFound)?;
     let running = Running { job: job.clone(), action: Some(action), said, entry: caller.entry() };
     tokio::spawn(running.run(state.clone()));
     Ok(job)
+}
+
+fn not_begun(state: &AppState, error: StoreError) -> ApiError {
+    if matches!(error, StoreError::TooMany(_)) {
+        state.metrics.busy("job");
+    }
+    error.into()
 }
 
 fn begun(job: Job) -> Response {
@@ -314,99 +327,6 @@ fn request(fields: &Fields<'_>) -> String {
     };
     let kept = names.iter().filter_map(|name| Some(((*name).to_owned(), value(fields.get(name))?)));
     serde_json::Value::Object(kept.collect()).to_string()
-}
-
-/// A job that this server works at.
-struct Running {
-    job: Job,
-    /// Nothing when it takes another job back.
-    action: Option<Action>,
-    said: String,
-    entry: AuditEntry,
-}
-
-impl Running {
-    async fn run(self, state: AppState) {
-        let Self { job, action, said, entry } = self;
-        let mut tries = 0;
-        loop {
-            let doing = match (&action, &job.undoes) {
-                (Some(action), _) => Doing::With(action),
-                (None, Some(undone)) => Doing::Undoing(undone),
-                (None, None) => return,
-            };
-            let by = AuditEntry { at: now(), ..entry.clone() };
-            match state.db.work_at_job(&job.id, &doing, &said, &by).await {
-                Ok(false) => tries = 0,
-                Ok(true) => {
-                    tracing::info!(
-                        job = job.id,
-                        action = job.action,
-                        alerts = job.total,
-                        by = job.actor,
-                        "many alerts changed"
-                    );
-                    return;
-                }
-                Err(StoreError::Conflict | StoreError::Unavailable(_)) if tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(error) => {
-                    // Whoever looks next for abandoned jobs goes on with it.
-                    tracing::warn!(job = job.id, %error, "a job stopped");
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Goes on with jobs of servers that ended, until it is dropped.
-pub(crate) async fn carry_on(state: &AppState) {
-    let mut rounds = tokio::time::interval(LOOK_EVERY);
-    loop {
-        rounds.tick().await;
-        let now = now();
-        match state.db.abandoned_jobs(now.plus_seconds(-ABANDONED_SECONDS)).await {
-            Ok(jobs) => {
-                for job in jobs {
-                    take_over(state, job).await;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "can't look for jobs to go on with"),
-        }
-        if let Err(error) = state.db.forget_jobs(now).await {
-            tracing::warn!(%error, "old jobs could not be forgotten");
-        }
-    }
-}
-
-async fn take_over(state: &AppState, job: Job) {
-    let actor = match job.user {
-        Some(id) => Actor::User { id, name: job.actor.clone() },
-        None => Actor::Watchpost,
-    };
-    let caller =
-        Caller { rank: Rank::User(Role::Responder), actor, ..Caller::anonymous(crate::auth::guard::NOWHERE) };
-    let understood = async {
-        if job.undoes.is_some() {
-            return Ok((None, String::new()));
-        }
-        let fields = Fields::decode(Format::Json, job.request.as_bytes()).map_err(|_| ApiError::Internal)?;
-        let (action, _) = action(state, &fields, &caller).await?;
-        let said = said(&fields, &action)?;
-        Ok::<_, ApiError>((Some(action), said))
-    };
-    match (understood.await, state.db.claim_job(&job, now()).await) {
-        (Ok((action, said)), Ok(true)) => {
-            let entry = AuditEntry::local(now(), caller.actor.clone());
-            tokio::spawn(Running { job, action, said, entry }.run(state.clone()));
-        }
-        (Err(error), _) => tracing::error!(job = job.id, ?error, "a job can't be gone on with"),
-        (_, Err(error)) => tracing::warn!(job = job.id, %error, "a job can't be taken over"),
-        (_, Ok(false)) => {}
-    }
 }
 
 pub(crate) async fn known(state: &AppState, id: &str) -> Result<Job, ApiError> {
@@ -450,13 +370,14 @@ pub(crate) async fn take_back(state: &AppState, caller: &Caller, id: &str) -> Re
         return Err(ApiError::NotAllowed(detail.into()));
     }
     let job = random_text(16);
-    match state.db.begin_undo(&undone, &job, &caller.entry()).await {
+    let by = NewUndo { id: job.clone(), user: caller.user().ok(), session: caller.session.clone() };
+    match state.db.begin_undo(&undone, by, &caller.entry()).await {
         Ok(()) => {}
         Err(StoreError::Conflict) => {
             let detail = "It isn't done yet, was taken back already, or is too long ago.";
             return Err(ApiError::Conflict("no_undo", detail.into()));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(not_begun(state, error)),
     }
     let job = state.db.job(&job).await?.ok_or(ApiError::NotFound)?;
     let running = Running { job: job.clone(), action: None, said: String::new(), entry: caller.entry() };

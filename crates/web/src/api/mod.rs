@@ -14,6 +14,7 @@ pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod preferences;
 pub(crate) mod raise;
+pub(crate) mod running;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod stats;

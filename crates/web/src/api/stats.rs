@@ -7,6 +7,7 @@ use crate::error::{ApiError, choose_from};
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
 use crate::params::{SINCE, UNTIL, any};
+use crate::places;
 use crate::query::{Param, Query};
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -366,11 +367,12 @@ pub(crate) async fn reactions_in(state: &AppState, window: Window) -> Result<Rea
 }
 
 async fn events(
-    EventReader(_): EventReader,
+    EventReader(caller): EventReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<OverTime>, ApiError> {
     let window = Window::read(&asked.query, EVENTS)?;
+    let _place = places::for_search(&state, &caller).await?;
     let view = match choice(&asked.query, &EVENTS_BY)? {
         "source_name" => events_by_name(&state, Series::EventSource, window, limit(&asked.query)?).await,
         "event_type" => events_by_name(&state, Series::EventType, window, limit(&asked.query)?).await,
@@ -380,20 +382,22 @@ async fn events(
 }
 
 async fn alerts(
-    AlertReader(_): AlertReader,
+    AlertReader(caller): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<OverTime>, ApiError> {
     let window = Window::read(&asked.query, ALERTS)?;
+    let _place = places::for_search(&state, &caller).await?;
     alerts_by(&state, choice(&asked.query, &ALERTS_BY)?, window).await.map(Json)
 }
 
 async fn top(
-    EventReader(_): EventReader,
+    EventReader(caller): EventReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<Tops>, ApiError> {
     let window = Window::read(&asked.query, TOP)?;
+    let _place = places::for_search(&state, &caller).await?;
     let series = match choice(&asked.query, &TOP_OF)? {
         "event_type" => Series::EventType,
         _ => Series::EventSource,
@@ -402,11 +406,13 @@ async fn top(
 }
 
 async fn reactions(
-    AlertReader(_): AlertReader,
+    AlertReader(caller): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<Reactions>, ApiError> {
-    reactions_in(&state, Window::read(&asked.query, SPAN)?).await.map(Json)
+    let window = Window::read(&asked.query, SPAN)?;
+    let _place = places::for_search(&state, &caller).await?;
+    reactions_in(&state, window).await.map(Json)
 }
 
 /// How many alerts there are, by where they stand and how bad they are.
@@ -420,11 +426,12 @@ pub(crate) fn by_status_and_severity(
 }
 
 async fn overview(
-    AlertReader(_): AlertReader,
+    AlertReader(caller): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<Overview>, ApiError> {
     let window = Window::read(&asked.query, SPAN)?;
+    let _place = places::for_search(&state, &caller).await?;
     Ok(Json(Overview {
         alerts: by_status_and_severity(&state.db.alert_counts().await?),
         events_stored: state.db.event_count(&[]).await?,

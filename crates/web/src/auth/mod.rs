@@ -13,6 +13,7 @@ pub(crate) mod refusals;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod session;
+pub(crate) mod standing;
 pub(crate) mod token;
 mod totp;
 

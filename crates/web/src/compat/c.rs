@@ -10,6 +10,7 @@ use crate::body::{Field, Holds};
 use crate::error::ApiError;
 use crate::extract::{Id, Input, ListRequest};
 use crate::openapi::Operation;
+use crate::places;
 use crate::query;
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -152,6 +153,7 @@ async fn list_alerts(
 ) -> Result<Json<AlertsAnswer>, ApiError> {
     let (mut filter, page) = asked.query.alerts()?;
     asked.query.whose(&mut filter, &state, &caller).await?;
+    let _place = places::for_list(&state, &caller, filter.is_search()).await?;
     state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, page).await?;
     let Links { count, count_is_minimum, next, previous } = links(&page, &asked)?;

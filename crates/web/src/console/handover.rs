@@ -10,6 +10,7 @@ use crate::console::refused::{FormFields, Refused};
 use crate::console::said::{Done, Said};
 use crate::error::ApiError;
 use crate::extract::ListRequest;
+use crate::places;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -101,6 +102,7 @@ pub(crate) async fn show(
         Ok(()) => None,
         Err(wrong) => Some(Refused::filter(ApiError::from(wrong), FIELDS, &asked)?),
     };
+    let _place = places::for_search(&state, &session.caller).await?;
     let report = report(&state, span.since, now, &session.caller).await?;
     let page = context! {
         title => "Handover",

@@ -5,6 +5,8 @@ use crate::console::event_facts::title;
 use crate::console::problem::PageError;
 use crate::console::queue::class;
 use crate::console::visible;
+use crate::error::ApiError;
+use crate::places;
 use crate::state::AppState;
 use futures_util::future::try_join_all;
 use minijinja::{Value, context};
@@ -28,13 +30,14 @@ struct Shared {
     about: About,
 }
 
-/// What happened around an event, by what it shares with it; without the alert whose page this is for.
+/// What happened around an event, by what it shares with it; without the alert whose page this is for. Nothing where
+/// that can't be looked up now, because too much else is being looked up.
 pub(crate) async fn around(
     state: &AppState,
     session: &Session,
     event: &Event,
     alert: Option<AlertId>,
-) -> Result<Vec<Value>, PageError> {
+) -> Result<Option<Vec<Value>>, PageError> {
     let span = Span {
         since: Some(event.created_at.plus_seconds(-SECONDS)),
         until: Some(event.created_at.plus_seconds(SECONDS)),
@@ -45,8 +48,16 @@ pub(crate) async fn around(
         Some(Shared { field, value, about: About { fields, span, ..About::default() } })
     };
     let all: Vec<Shared> = FIELDS.into_iter().filter_map(shared).collect();
-    let found = try_join_all(all.iter().map(|shared| one(state, session, shared, event, alert))).await?;
-    Ok(found.into_iter().flatten().collect())
+    let looking = async {
+        let _place = places::for_search(state, &session.caller).await?;
+        try_join_all(all.iter().map(|shared| one(state, session, shared, event, alert))).await
+    };
+    match looking.await {
+        Ok(found) => Ok(Some(found.into_iter().flatten().collect())),
+        // The page is there for what it is about.
+        Err(PageError::Api(ApiError::Busy(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn one(

@@ -11,6 +11,7 @@ use crate::console::problem::PageError;
 use crate::console::queue::{class, folded};
 use crate::console::said::Said;
 use crate::extract::{Base, ListRequest};
+use crate::places;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -47,6 +48,7 @@ pub(crate) async fn show(
     let wanted = asked.query.get("range").unwrap_or(USUAL);
     let (range, _, seconds) = RANGES.into_iter().find(|(name, ..)| *name == wanted).unwrap_or(RANGES[1]);
     let window = Window::last(seconds);
+    let _place = places::for_page(&state, &session.caller).await?;
     let counts = state.db.alert_counts().await?;
     let stored = state.db.event_count(&[]).await?;
     let events = allows(session.caller.rank, Action::ReadEvents);

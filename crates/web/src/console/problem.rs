@@ -180,7 +180,9 @@ pub(crate) fn refusal(error: ApiError) -> Response {
             ("A little slower", slower.as_str())
         }
         ApiError::Internal => ("Not right now", "Watchpost can't do this. Its log says why."),
-        ApiError::OutcomeUnknown | ApiError::Unavailable(..) => ("Not right now", detail.as_str()),
+        ApiError::OutcomeUnknown | ApiError::Unavailable(..) | ApiError::Busy(_) => {
+            ("Not right now", detail.as_str())
+        }
         _ => ("That didn't work", detail.as_str()),
     };
     let mut message = Message::new(title, text);

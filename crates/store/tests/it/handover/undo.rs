@@ -4,7 +4,7 @@ use super::{Change, DAY, Model, down};
 use crate::{at, by};
 use watchpost_model::triage::Action;
 use watchpost_model::{Alert, Timestamp};
-use watchpost_store::{Db, Doing, Durations, NewJob};
+use watchpost_store::{Db, Doing, Durations, NewJob, NewUndo};
 
 /// What a job changed: which alert, as it stood before, and the version it got.
 pub(super) type Job = Vec<(usize, Alert, i64)>;
@@ -25,8 +25,8 @@ impl Model {
     ) -> Job {
         let alerts = places.iter().map(|place| self.alerts[*place].id).collect();
         let id = format!("job{step}");
-        let new =
-            NewJob { id: id.clone(), user: None, action: "some".into(), request: String::new(), alerts };
+        let (action_name, request) = ("some".into(), String::new());
+        let new = NewJob { id: id.clone(), user: None, action: action_name, session: None, request, alerts };
         db.begin_job(&new, &by(actor, now)).await.unwrap();
         worked(db, &id, &Doing::With(action), "because", actor, now).await;
         let mut job = Job::new();
@@ -48,7 +48,8 @@ impl Model {
     ) {
         let (id, undo) = (format!("job{step}"), format!("undo{step}"));
         let known = db.job(&id).await.unwrap().unwrap();
-        db.begin_undo(&known, &undo, &by(actor, now)).await.unwrap();
+        let new = NewUndo { id: undo.clone(), user: None, session: None };
+        db.begin_undo(&known, new, &by(actor, now)).await.unwrap();
         worked(db, &undo, &Doing::Undoing(&id), "", actor, now).await;
         for (place, before, version) in job {
             let alert = &mut self.alerts[*place];

@@ -8,6 +8,7 @@ use crate::console::page::render;
 use crate::console::problem::PageError;
 use crate::console::refused::{FormFields, Refused};
 use crate::extract::ListRequest;
+use crate::places;
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -73,7 +74,10 @@ async fn page(
 ) -> Result<Response, PageError> {
     let asked = paged(asked);
     let found = match asked.query.audit() {
-        Ok((filter, request)) => Ok(state.db.audit_log(&filter, request).await?),
+        Ok((filter, request)) => {
+            let _place = places::for_search(state, &session.caller).await?;
+            Ok(state.db.audit_log(&filter, request).await?)
+        }
         Err(error) => Err(Refused::filter(error, FILTER, &asked)?),
     };
     let (mut status, mut refused, links, rows) = match found {

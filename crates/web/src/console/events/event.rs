@@ -98,7 +98,11 @@ fn shown(event: &Event) -> Value {
 }
 
 /// What else happened around the event.
-async fn neighbours(state: &AppState, session: &Session, event: &Event) -> Result<Vec<Value>, PageError> {
+async fn neighbours(
+    state: &AppState,
+    session: &Session,
+    event: &Event,
+) -> Result<Option<Vec<Value>>, PageError> {
     around(state, session, event, None).await
 }
 

@@ -20,6 +20,7 @@ use crate::console::said::Said;
 use crate::console::visible;
 use crate::error::ApiError;
 use crate::extract::{Base, ListRequest};
+use crate::places;
 use crate::query::{EVENT_FILTERS, Query};
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
@@ -149,6 +150,7 @@ pub(crate) async fn show(
         Ok(read) => read,
         Err(error) => return refused(&session, Refused::filter(error, FIELDS, &asked)?, &list),
     };
+    let _place = places::for_search(&state, &session.caller).await?;
     let complete = state.is_searchable(filter.is_indexed()).await;
     let Found { page, counted, said: values, stored } = find(&state, &filter, request).await?;
     // What comes in can only appear on the first page of a list that goes on until now.
@@ -210,7 +212,9 @@ pub(crate) async fn show_chart(
     asked: ListRequest,
 ) -> Result<Response, PageError> {
     let list = filters(&asked.query);
-    let counted = counted(&state, &asked.query.events_of(EVENT_FILTERS)?, PATIENCE).await?;
+    let filter = asked.query.events_of(EVENT_FILTERS)?;
+    let _place = places::for_search(&state, &session.caller).await?;
+    let counted = counted(&state, &filter, PATIENCE).await?;
     let page = context! {
         chart => chart(&counted, counted.step, &list),
         whole_since => counted.whole_since,

@@ -161,7 +161,12 @@ fn says(job: &Job) -> String {
     };
     match job.total - job.changed {
         0 => done,
-        rest => format!("{done} {} stayed as before: already so, or somebody else was quicker.", many(rest)),
+        rest => match &job.stopped {
+            Some(why) => format!("Stopped: {why}. {done} {} stayed as they were.", many(rest)),
+            None => {
+                format!("{done} {} stayed as before: already so, or somebody else was quicker.", many(rest))
+            }
+        },
     }
 }
 
@@ -192,7 +197,11 @@ pub(crate) async fn show(
     let running = job.finished_at.is_none();
     let mine = job.user == session.caller.user().ok();
     let page = context! {
-        title => if running { "Many alerts, under way" } else { "Many alerts, done" },
+        title => match (running, &job.stopped) {
+            (true, _) => "Many alerts, under way",
+            (false, None) => "Many alerts, done",
+            (false, Some(_)) => "Many alerts, stopped",
+        },
         said => said.text(),
         running,
         says => says(&job),

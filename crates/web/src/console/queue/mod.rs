@@ -14,6 +14,7 @@ use crate::console::said::Said;
 use crate::console::visible;
 use crate::error::ApiError;
 use crate::extract::{Base, ListRequest};
+use crate::places;
 use crate::query::Query;
 use crate::state::AppState;
 use axum::extract::State;
@@ -167,6 +168,7 @@ async fn single(
 ) -> Result<Value, PageError> {
     let (mut filter, request) = asked.query.alerts()?;
     asked.query.whose(&mut filter, state, &session.caller).await?;
+    let _place = places::for_list(state, &session.caller, filter.is_search()).await?;
     let complete = state.is_searchable(filter.is_indexed()).await;
     let page = state.db.alerts(&filter, request).await?;
     let totals = links(&page, asked)?;
