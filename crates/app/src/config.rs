@@ -117,6 +117,13 @@ fn is_secret(name: &str) -> bool {
     crate::settings::SETTINGS.iter().any(|setting| setting.name == name && setting.secret)
 }
 
+impl Config {
+    /// The name people know the server by, if it was told.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.public_url.as_deref().and_then(watchpost_web::host_of_url)
+    }
+}
+
 const ON_OFF: &str = "write on or off";
 const RATE: &str = "write a number and s, m, h or d, such as 120/m";
 

@@ -16,8 +16,8 @@ use watchpost_model::text::Given;
 use watchpost_model::user::check_username;
 use watchpost_model::{Actor, Role};
 use watchpost_pipeline::{Feed, Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
-use watchpost_store::{AuditEntry, Db, StoreError};
-use watchpost_web::{AppState, Settings, generate_password, hash_password, service};
+use watchpost_store::{AuditEntry, Db, NewAccount, NewPassword, StoreError};
+use watchpost_web::{AppState, ONE_TIME_SECONDS, Settings, generate_password, hash_password, service};
 
 /// Connections that the system may hold ready while all places are taken.
 const BACKLOG: u32 = 1_024;
@@ -166,13 +166,23 @@ async fn first_admin(db: &Db, config: &Config) -> Outcome<Option<String>> {
         Some(password) => (password.clone(), false),
         None => (generate_password(), true),
     };
-    check_new_password(&Given::Text(password.as_str().into()), &username)
+    check_new_password(&Given::Text(password.as_str().into()), &username, &[config.host().unwrap_or("")])
         .map_err(|why| unusable("WATCHPOST_ADMIN_PASSWORD", why))?;
     let to_hash = password.clone();
     let hash =
         tokio::task::spawn_blocking(move || hash_password(&to_hash)).await.map_err(AppError::failed)?;
     let by = AuditEntry::local(now(), Actor::Watchpost);
-    match db.create_user(&username, "", Role::Admin, hash, &by).await {
+    // One that the operator chose is theirs; one that was generated has been on a screen.
+    let until = generated.then(|| by.at.plus_seconds(ONE_TIME_SECONDS));
+    let new = NewAccount {
+        username: &username,
+        email: "",
+        role: Role::Admin,
+        password: NewPassword { hash, until },
+        external_id: None,
+        signed_up: false,
+    };
+    match db.create_account(new, &by).await {
         Ok(_) => Ok(generated.then_some(password)),
         // Another node was quicker.
         Err(StoreError::Taken(_)) => Ok(None),
@@ -201,7 +211,7 @@ fn log_in(config: &Config, demo: bool, first_password: Option<&str>) -> String {
     match first_password {
         _ if demo => demo::log_ins(),
         Some(password) => format!(
-            "\nLog in as {admin} with the password {password}\nIt is shown this once; `watchpost user reset-password {admin}` makes a new one.\n"
+            "\nLog in as {admin} with the password {password}\nIt is shown this once and has to be changed at the first log-in, within 24 hours; `watchpost user reset-password {admin}` makes a new one.\n"
         ),
         None => "Forgot the password? `watchpost user reset-password NAME`".to_owned(),
     }

@@ -56,7 +56,9 @@ async fn make_users(server: &Running) -> Result<()> {
                 talk::progress(&format!("{n} of {EACH} users ({})", kind.name()));
             }
             let (name, password) = (kind.user(n), crate::server::PASSWORD);
-            let body = format!(r#"{{"username":"{name}","password":"{password}","role":"ANALYST"}}"#);
+            let body = format!(
+                r#"{{"username":"{name}","password":"{password}","role":"ANALYST","must_change_password":false}}"#
+            );
             let status = connection.send(&request("POST", "/api/v1/users", &server.token, &body)).await?;
             if status != 201 {
                 bail!("a user could not be made: {status}");

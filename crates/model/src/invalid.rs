@@ -31,6 +31,17 @@ impl Invalid {
         checked.map_err(|message| self.add(name, message)).ok()
     }
 
+    /// What was checked elsewhere, if nothing is wrong there or here; otherwise all that is.
+    pub fn and<T>(mut self, checked: Result<T, Self>) -> Result<T, Self> {
+        match checked {
+            Ok(good) => self.into_result().map(|()| good),
+            Err(wrong) => {
+                self.fields.extend(wrong.fields);
+                Err(self)
+            }
+        }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

@@ -9,6 +9,9 @@ pub const MIN_PASSWORD_CHARS: usize = 12;
 /// Longer ones only make hashing slow.
 pub const MAX_PASSWORD_CHARS: usize = 128;
 
+/// What is left of a password without names, the calendar and years has to be this long.
+const MIN_OWN_CHARS: usize = 8;
+
 /// The 10,000 passwords that leaks show most often, in small letters and in order.
 const COMMON: &str = include_str!("common-passwords.txt");
 
@@ -93,8 +96,86 @@ fn is_like(password: &str, name: &str) -> bool {
             || plain(&password).contains(&plain(&name)))
 }
 
-/// Checks that a new password is worth having.
-pub fn check_new_password(given: &Given<'_>, username: &str) -> Result<String, String> {
+/// What people put before a year: seasons, months and days of the week.
+const CALENDAR: &str = "spring summer autumn fall winter january february march april may june july august september \
+    october november december monday tuesday wednesday thursday friday saturday sunday \
+    frühling fruehling fruhling frühjahr fruehjahr sommer herbst januar jänner februar feber märz maerz marz mai juni \
+    juli oktober dezember montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag \
+    printemps été automne hiver janvier février fevrier mars avril juin juillet août septembre octobre novembre \
+    décembre decembre lundi mardi mercredi jeudi vendredi samedi dimanche \
+    primavera verano otoño otono invierno enero febrero marzo abril mayo junio julio agosto septiembre octubre \
+    noviembre diciembre lunes martes miercoles jueves viernes domingo \
+    estate autunno inverno gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre";
+
+/// The product's own name.
+const PRODUCT: &str = "watchpost";
+
+/// The words that somebody who guesses this user's password on this server tries first, in small letters: the longest
+/// first, since one may be the beginning of another.
+fn words(username: &str, others: &[&str]) -> Vec<Vec<char>> {
+    let parts = |text: &str, shortest: usize| -> Vec<String> {
+        let small = text.to_lowercase();
+        let parts =
+            small.split(|c: char| !c.is_alphanumeric()).filter(|part| part.chars().count() >= shortest);
+        parts.map(str::to_owned).collect()
+    };
+    let whole: String = username.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
+    let mut words = vec![PRODUCT.to_owned()];
+    words.extend((whole.chars().count() >= 3).then_some(whole));
+    words.extend(parts(username, 3));
+    words.extend(others.iter().flat_map(|other| parts(other, 4)));
+    let mut words: Vec<Vec<char>> = words.iter().map(|word| plain(word).chars().collect()).collect();
+    let backwards: Vec<Vec<char>> = words.iter().map(|word| word.iter().rev().copied().collect()).collect();
+    words.extend(backwards);
+    words.extend(CALENDAR.split_whitespace().map(|word| word.chars().collect()));
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    words
+}
+
+/// Where a year of somebody's life begins among digits.
+fn is_year(digits: &[char]) -> bool {
+    let year: String = digits.iter().collect();
+    year.len() == 4 && year.parse::<u32>().is_ok_and(|year| (1940..2040).contains(&year))
+}
+
+/// Whether a password is nothing but names, the calendar, years and what is common, in any order: `watchpost2026!`,
+/// `Sommer2026Sommer`.
+fn is_made_of_names(password: &str, username: &str, others: &[&str]) -> bool {
+    let small: Vec<char> = password.to_lowercase().chars().collect();
+    let small: Vec<char> = small.into_iter().filter(|c| c.is_alphanumeric() || "!|@$".contains(*c)).collect();
+    let letters: Vec<char> = plain(&small.iter().collect::<String>()).chars().collect();
+    let mut own = vec![true; small.len()];
+    for word in words(username, others) {
+        for start in 0..(letters.len() + 1).saturating_sub(word.len()) {
+            let place = start..start + word.len();
+            if letters[place.clone()] == word && own[place.clone()].iter().all(|own| *own) {
+                own[place].fill(false);
+            }
+        }
+    }
+    for start in 0..small.len().saturating_sub(3) {
+        let place = start..start + 4;
+        if is_year(&small[place.clone()]) && own[place.clone()].iter().all(|own| *own) {
+            own[place].fill(false);
+        }
+    }
+    if own.iter().all(|own| *own) {
+        return false;
+    }
+    let rest: String = small.iter().zip(&own).map(|(c, own)| if *own { *c } else { ' ' }).collect();
+    let mut pieces: Vec<&str> = rest.split_whitespace().collect();
+    pieces.sort_unstable();
+    pieces.dedup();
+    let worth = |piece: &&str| match is_common(piece) {
+        true => 0,
+        false => piece.chars().filter(|c| c.is_alphanumeric()).count(),
+    };
+    pieces.iter().map(worth).sum::<usize>() < MIN_OWN_CHARS
+}
+
+/// Checks that a new password is worth having. `others` is what else is known about its user and the server: the
+/// user's address, the server's name.
+pub fn check_new_password(given: &Given<'_>, username: &str, others: &[&str]) -> Result<String, String> {
     let password = given.required()?;
     let chars = password.chars().count();
     if password.is_empty() {
@@ -118,6 +199,9 @@ pub fn check_new_password(given: &Given<'_>, username: &str) -> Result<String, S
     if is_common(password) {
         return Err(TOO_COMMON.into());
     }
+    if is_made_of_names(password, username, others) {
+        return Err("This password is made of names, common words and years, which are tried first.".into());
+    }
     Ok(password.to_owned())
 }
 
@@ -126,7 +210,11 @@ mod tests {
     use super::*;
 
     fn checked(text: &str) -> Result<String, String> {
-        check_new_password(&Given::Text(text.into()), "alice")
+        check_new_password(
+            &Given::Text(text.into()),
+            "alice",
+            &["a.smithers@acme.example", "siem.acme.example"],
+        )
     }
 
     #[test]
@@ -164,6 +252,35 @@ mod tests {
             assert!(checked(weak).is_err(), "{weak:?}");
         }
         assert!(checked(&"a1b2c3d4e5".repeat(13)).is_err(), "130 characters");
+    }
+
+    #[test]
+    fn names_and_years_are_refused() {
+        let weak = [
+            "watchpost2026!",
+            "Watchpost!!!!",
+            "W4tchp0st-2025",
+            "watch-post-2026-x",
+            "tsophctaw2026!",
+            "Sommer2026Sommer",
+            "Frühling2026Frühling",
+            "summer-winter-26",
+            "2025Oktober2026",
+            "Alice1985Alice1985!",
+            "smithers+watchpost",
+            "acme-siem-2026!!",
+            "Watchpost-admin-2026",
+            "acmeacmeacme1234",
+        ];
+        for weak in weak {
+            assert!(checked(weak).is_err(), "{weak:?}");
+        }
+        // What is left without them stands by itself.
+        for good in
+            ["watchpost-x7Tq9mLw", "sommerregen auf blech", "739205518364", "in may the owls were quiet"]
+        {
+            assert_eq!(checked(good), Ok(good.to_owned()));
+        }
     }
 
     #[test]

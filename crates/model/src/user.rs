@@ -166,18 +166,20 @@ pub struct NewUser {
 }
 
 impl NewUser {
-    /// Checks all fields; on failure every wrong one is named.
+    /// Checks all fields; on failure every wrong one is named. The server's name is none for a password.
     pub fn check(
         username: &Given<'_>,
         password: &Given<'_>,
         email: &Given<'_>,
         role: &Given<'_>,
+        server: Option<&str>,
     ) -> Result<Self, Invalid> {
         let mut wrong = Invalid::new();
         let username = wrong.take("username", check_username(username));
         let for_name = username.as_deref().unwrap_or("");
-        let password = wrong.take("password", check_new_password(password, for_name));
         let email = wrong.take("email", check_email(email));
+        let others = [email.as_deref().unwrap_or(""), server.unwrap_or("")];
+        let password = wrong.take("password", check_new_password(password, for_name, &others));
         let role = wrong.take("role", check_role(role));
         match (username, password, email, role) {
             (Some(username), Some(password), Some(email), Some(role)) => {
@@ -195,6 +197,8 @@ pub struct UserChangeRequest {
     pub username: Option<String>,
     /// A new password in the clear.
     pub password: Option<String>,
+    /// Whether that password is one-time.
+    pub must_change_password: bool,
     /// A new address.
     pub email: Option<String>,
     /// A new role.

@@ -29,7 +29,7 @@ pub use auth::account::ONE_TIME_SECONDS;
 pub use auth::checkpoint::{Checkpoint, CheckpointError};
 pub use auth::{generate_key, generate_password, hash_password, random_secret};
 pub use edge::{Edge, service};
-pub use settings::{Rates, SettingInForce, Settings, SingleSignOn};
+pub use settings::{Rates, SettingInForce, Settings, SingleSignOn, host_of_url};
 pub use state::AppState;
 pub use stream::line as line_of_news;
 

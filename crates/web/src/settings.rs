@@ -150,7 +150,8 @@ fn matches_host(allowed: &str, host: &str) -> bool {
     }
 }
 
-fn host_of_url(url: &str) -> Option<&str> {
+/// The name in an address, without its port.
+pub fn host_of_url(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     Some(without_port(rest.split('/').next()?))
 }

@@ -9,9 +9,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::{BufRead, IsTerminal, stdin};
 use watchpost_model::text::Given;
 use watchpost_model::user::NewUser;
-use watchpost_model::{Actor, Invalid, Role, User, UserId};
+use watchpost_model::{Actor, Invalid, Role, User};
 use watchpost_pipeline::now;
-use watchpost_store::{AuditEntry, Db, NewPassword, StoreError, UserChange, UserFilter};
+use watchpost_store::{AuditEntry, Db, NewAccount, NewPassword, StoreError, UserChange, UserFilter};
 use watchpost_web::{ONE_TIME_SECONDS, generate_password, hash_password};
 
 fn new_user_args(command: Command) -> Command {
@@ -38,7 +38,10 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             new_user_args(Command::new("create").about("Make a user"))
-                .arg(role.help("admin, responder or analyst")),
+                .arg(role.help("admin, responder or analyst"))
+                .arg(Arg::new("keep-password").long("keep-password").action(ArgAction::SetTrue).help(
+                    "The user may keep this password; otherwise it has to be changed at the first log-in, within a day",
+                )),
         )
         .subcommand(Command::new("list").about("List users"))
         .subcommand(
@@ -66,7 +69,9 @@ pub(crate) fn command() -> Command {
 /// What people who come from Django type.
 pub(crate) fn create_superuser() -> Command {
     new_user_args(
-        Command::new("createsuperuser").about("Make an Admin (the same as `user create --role admin`)"),
+        Command::new("createsuperuser").about(
+            "Make an Admin, who keeps a password that is given; one that is made up has to be changed",
+        ),
     )
 }
 
@@ -153,7 +158,8 @@ fn wanted(asked: &ArgMatches, printer: &Printer) -> Outcome<Wanted> {
     Ok(Wanted { username, email, password, generated })
 }
 
-/// Makes a user; `createsuperuser` has no role to name and makes an Admin.
+/// Makes a user; `createsuperuser` has no role to name and makes an Admin, whose password the operator chose unless it
+/// is made up.
 pub(crate) async fn create(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
     let role = match asked.try_get_one::<String>("role") {
         Ok(Some(role)) => role.clone(),
@@ -161,12 +167,26 @@ pub(crate) async fn create(config: &Config, asked: &ArgMatches, printer: &Printe
     };
     let Wanted { username, email, password, generated } = wanted(asked, printer)?;
     let text = |text: &str| Given::Text(text.to_owned().into());
-    let new = NewUser::check(&text(&username), &text(&password), &text(&email), &text(&role))
+    let new = NewUser::check(&text(&username), &text(&password), &text(&email), &text(&role), config.host())
         .map_err(|invalid| wrong(&invalid))?;
+    let kept = match asked.try_get_one::<bool>("keep-password") {
+        Ok(Some(kept)) => *kept,
+        _ => !generated,
+    };
     let db = start::open(config).await?;
     db.migrate(now()).await?;
     let hash = hashed(new.password).await?;
-    match db.create_user(&new.username, &new.email, new.role, hash, &by_command_line()).await {
+    let by = by_command_line();
+    let until = (!kept).then(|| by.at.plus_seconds(ONE_TIME_SECONDS));
+    let account = NewAccount {
+        username: &new.username,
+        email: &new.email,
+        role: new.role,
+        password: NewPassword { hash, until },
+        external_id: None,
+        signed_up: false,
+    };
+    match db.create_account(account, &by).await {
         Ok(user) => printer.say(format!("{} is made: {} (id {})", user.role.title(), user.username, user.id)),
         Err(StoreError::Taken(_)) => {
             return Err(AppError::new(
@@ -176,6 +196,9 @@ pub(crate) async fn create(config: &Config, asked: &ArgMatches, printer: &Printe
             ));
         }
         Err(error) => return Err(error.into()),
+    }
+    if !kept {
+        printer.say("The password has to be changed at the first log-in, within 24 hours.");
     }
     if generated {
         printer.say("The password, shown this once:");
@@ -203,10 +226,10 @@ async fn list(config: &Config, printer: &Printer) -> Outcome<ExitStatus> {
     Ok(ExitStatus::Ok)
 }
 
-async fn find(db: &Db, asked: &ArgMatches) -> Outcome<(UserId, String)> {
+async fn find(db: &Db, asked: &ArgMatches) -> Outcome<User> {
     let name = asked.get_one::<String>("name").cloned().unwrap_or_default();
     match db.credentials_by_name(&name).await? {
-        Some(found) => Ok((found.user.id, found.user.username)),
+        Some(found) => Ok(found.user),
         None => Err(AppError::new(
             ExitStatus::Failed,
             format!("there is no user {name}"),
@@ -217,7 +240,7 @@ async fn find(db: &Db, asked: &ArgMatches) -> Outcome<(UserId, String)> {
 
 async fn disable(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
     let db = start::open_current(config).await?;
-    let (id, name) = find(&db, asked).await?;
+    let User { id, username: name, .. } = find(&db, asked).await?;
     let change = UserChange { active: Some(false), ..UserChange::default() };
     db.update_user(id, change, None, &by_command_line()).await.map_err(|error| match error {
         StoreError::LastAdmin => AppError::new(ExitStatus::Failed, error, "make another Admin first"),
@@ -230,10 +253,11 @@ async fn disable(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outc
 
 async fn reset_password(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
     let db = start::open_current(config).await?;
-    let (id, name) = find(&db, asked).await?;
+    let User { id, username: name, email, .. } = find(&db, asked).await?;
     let given = asked.get_flag("password-stdin");
     let password = if given { password_from_stdin()? } else { generate_password() };
-    watchpost_model::password::check_new_password(&Given::Text(password.as_str().into()), &name)
+    let others = [email.as_str(), config.host().unwrap_or("")];
+    watchpost_model::password::check_new_password(&Given::Text(password.as_str().into()), &name, &others)
         .map_err(|why| wrong(&Invalid::field("password", why)))?;
     let hash = hashed(password.clone()).await?;
     let by = by_command_line();

@@ -192,11 +192,21 @@ fn users_by_form(server: &Server) {
     let made = post("/admin/users", "username=jane&email=&password=&role=RESPONDER");
     assert!(made.status == 200 && made.text.contains("Password for jane"), "{}", made.text);
     let password = between(&made.text, "data-copy>", "<").to_owned();
-    server.log_in("jane", &password);
-    assert_eq!(
-        post("/admin/users", &format!("username=ana&password={PASSWORD}&role=ANALYST")).header("location"),
-        "/admin/users"
+    let log_in = |username: &str, password: &str| {
+        let body = format!(r#"{{"username":"{username}","password":"{password}"}}"#);
+        server.anonymous().post_json("/api/v1/auth/login", &body)
+    };
+    assert_eq!(log_in("jane", &password).expect(403)["code"], "password_change_required");
+    assert!(made.text.contains("lets jane in once within 24 hours"));
+    let ana = format!("username=ana&password={PASSWORD}&role=ANALYST");
+    assert_eq!(post("/admin/users", &ana).header("location"), "/admin/users");
+    assert_eq!(log_in("ana", PASSWORD).expect(403)["code"], "password_change_required", "given is given");
+    let keeps = post(
+        "/admin/users",
+        &format!("username=kim&password={PASSWORD}&role=ANALYST&must_change_password=false"),
     );
+    assert_eq!(keeps.header("location"), "/admin/users");
+    server.log_in("kim", PASSWORD);
     let wrong = post("/admin/users", "username=a+b&email=nope&password=short&role=RESPONDER");
     assert_eq!(wrong.status, 400);
     points_at(&wrong, "new", "username", "valid username");
@@ -219,9 +229,7 @@ fn users_by_form(server: &Server) {
     assert!(stale.status == 409 && stale.text.contains("changed by somebody else"));
     let given = post("/admin/users/2", "change=password");
     let password = between(&given.text, "data-copy>", "<").to_owned();
-    let log_in = format!(r#"{{"username":"jane","password":"{password}"}}"#);
-    let halfway = server.anonymous().post_json("/api/v1/auth/login", &log_in).expect(403);
-    assert_eq!(halfway["code"], "password_change_required");
+    assert_eq!(log_in("jane", &password).expect(403)["code"], "password_change_required");
     assert_eq!(post("/admin/users/2", "change=deactivate").status, 303);
     assert!(admin.get("/admin/users/2").text.contains("Deactivated"));
     assert_eq!(post("/admin/users/2", "change=activate").status, 303);

@@ -137,6 +137,8 @@ fn the_first_start_makes_everything_for_this_user_alone() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
     let login = lines.find(|line| line.as_ref().unwrap().contains("Log in as admin with the password"));
     assert!(login.is_some());
+    let rest = lines.next().unwrap().unwrap();
+    assert!(rest.contains("has to be changed at the first log-in, within 24 hours"), "{rest}");
     child.kill().unwrap();
     child.wait().unwrap();
     use std::os::unix::fs::PermissionsExt;

@@ -239,7 +239,9 @@ impl Server {
 
     /// A user of a role, made for this call.
     pub(crate) fn user(&self, username: &str, role: &str) -> Client<'_> {
-        let body = format!(r#"{{"username":"{username}","password":"{PASSWORD}","role":"{role}"}}"#);
+        let body = format!(
+            r#"{{"username":"{username}","password":"{PASSWORD}","role":"{role}","must_change_password":false}}"#
+        );
         let made = self.admin().post_json("/api/v1/users", &body);
         assert_eq!(made.status, 201, "{}", made.text);
         self.log_in(username, PASSWORD)

@@ -12,7 +12,8 @@ use crate::query;
 use crate::routes::Routes;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -24,11 +25,19 @@ use watchpost_model::{Invalid, Role, User, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
 
+const MUST_CHANGE: Field = Field::optional(
+    "must_change_password",
+    Holds::Flag,
+    "Whether the password is one-time: it lets the user choose another within a day. Unless told: true on \
+     `/api/v1/users/`, false on `/api/users/`, whose clients know no such step. Counts with a `password` only.",
+    "true",
+);
 const CREATE: &[Field] = &[
     Field::required("username", Holds::Text, "The name to log in with, unique in any letter case.", "jane"),
     Field::required("password", Holds::Secret, "At least 12 characters.", "correct horse battery"),
     Field::optional("email", Holds::Text, "An address.", "jane@example.com"),
     Field::optional("role", Holds::OneOf(ROLES), "What the user may do; ANALYST unless told.", "ANALYST"),
+    MUST_CHANGE,
 ];
 const CHANGE: &[Field] = &[
     Field::optional("username", Holds::Text, "The name to log in with.", "jane"),
@@ -38,6 +47,7 @@ const CHANGE: &[Field] = &[
         "A new password; ends all tokens and sessions.",
         "correct horse battery",
     ),
+    MUST_CHANGE,
     Field::optional("email", Holds::Text, "An address.", "jane@example.com"),
     Field::optional("role", Holds::OneOf(ROLES), "What the user may do.", "RESPONDER"),
     Field::optional("is_active", Holds::Flag, "Whether the user may log in.", "true"),
@@ -56,6 +66,7 @@ const REPLACE: &[Field] = &[
         "A new password; ends all tokens and sessions.",
         "correct horse battery",
     ),
+    MUST_CHANGE,
     Field::optional("email", Holds::Text, "An address; none when left out.", "jane@example.com"),
     Field::required("role", Holds::OneOf(ROLES), "What the user may do.", "RESPONDER"),
     Field::optional("is_active", Holds::Flag, "Whether the user may log in; true when left out.", "true"),
@@ -225,6 +236,24 @@ async fn read(
     Ok(Json(UserView::new(found.user)))
 }
 
+/// Whether a password that an Admin gives is one-time, unless it is told: not on the paths of service D, whose clients
+/// know no such step.
+struct OneTime(bool);
+
+impl FromRequestParts<AppState> for OneTime {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        Ok(Self(parts.uri.path().starts_with("/api/v1/")))
+    }
+}
+
+impl OneTime {
+    fn or_told(&self, fields: &Fields<'_>) -> Result<bool, String> {
+        Ok(fields.get("must_change_password").flag()?.unwrap_or(self.0))
+    }
+}
+
 /// A role that was given; its choices are named when it is none.
 pub(crate) fn role_of(given: &Given<'_>) -> Result<Role, String> {
     let text = given.required()?;
@@ -234,17 +263,27 @@ pub(crate) fn role_of(given: &Given<'_>) -> Result<Role, String> {
 async fn create(
     Administrator(caller): Administrator,
     State(state): State<AppState>,
+    one_time: OneTime,
     input: Input,
 ) -> Result<Response, ApiError> {
     let fields = input.fields()?;
     let role = fields.get("role").or(Given::Text(Role::Analyst.as_str().into()));
-    let new = NewUser::check(&fields.get("username"), &fields.get("password"), &fields.get("email"), &role)?;
-    let user = account::create_user(&state, new, &caller).await?;
+    let (username, password, email) = (fields.get("username"), fields.get("password"), fields.get("email"));
+    let new = NewUser::check(&username, &password, &email, &role, state.settings.host());
+    let mut wrong = Invalid::new();
+    let must_change = wrong.take("must_change_password", one_time.or_told(&fields)).unwrap_or_default();
+    let new = wrong.and(new)?;
+    let user = account::create_user(&state, new, must_change, &caller).await?;
     Ok((StatusCode::CREATED, Json(UserView::new(user))).into_response())
 }
 
 /// Checks the fields of a change that are there.
-fn changes(fields: &Fields<'_>, username: &str) -> Result<UserChangeRequest, Invalid> {
+fn changes(
+    fields: &Fields<'_>,
+    known: &User,
+    server: Option<&str>,
+    one_time: &OneTime,
+) -> Result<UserChangeRequest, Invalid> {
     let mut wrong = Invalid::new();
     let mut change = UserChangeRequest::default();
     let given = |name| match fields.get(name) {
@@ -261,8 +300,11 @@ fn changes(fields: &Fields<'_>, username: &str) -> Result<UserChangeRequest, Inv
         change.role = wrong.take("role", role_of(&role));
     }
     if let Some(password) = given("password") {
-        let for_name = change.username.as_deref().unwrap_or(username);
-        change.password = wrong.take("password", check_new_password(&password, for_name));
+        let for_name = change.username.as_deref().unwrap_or(&known.username);
+        let others = [change.email.as_deref().unwrap_or(&known.email), server.unwrap_or("")];
+        change.password = wrong.take("password", check_new_password(&password, for_name, &others));
+        let must_change = wrong.take("must_change_password", one_time.or_told(fields));
+        change.must_change_password = must_change.unwrap_or_default();
     }
     change.active = wrong.take("is_active", fields.get("is_active").flag()).flatten();
     wrong.into_result().map(|()| change)
@@ -272,12 +314,13 @@ async fn change(
     Administrator(caller): Administrator,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
+    one_time: OneTime,
     headers: HeaderMap,
     input: Input,
 ) -> Result<Json<UserView>, ApiError> {
     let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
     let fields = input.fields()?;
-    let change = changes(&fields, &known.user.username)?;
+    let change = changes(&fields, &known.user, state.settings.host(), &one_time)?;
     let version = based_on(&headers, &fields)?;
     account::change_user(&state, id, change, version, &caller).await.map(UserView::new).map(Json)
 }
@@ -286,6 +329,7 @@ async fn replace(
     Administrator(caller): Administrator,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
+    one_time: OneTime,
     headers: HeaderMap,
     input: Input,
 ) -> Result<Json<UserView>, ApiError> {
@@ -296,7 +340,7 @@ async fn replace(
         wrong.take(name, fields.get(name).required());
     }
     wrong.into_result()?;
-    let mut change = changes(&fields, &known.user.username)?;
+    let mut change = changes(&fields, &known.user, state.settings.host(), &one_time)?;
     change.email.get_or_insert_default();
     change.active.get_or_insert(true);
     let version = based_on(&headers, &fields)?;

@@ -7,7 +7,7 @@ use crate::state::AppState;
 use crate::throttle;
 use watchpost_model::text::Given;
 use watchpost_model::user::{NewUser, UserChangeRequest};
-use watchpost_model::{Invalid, Role, User, UserId};
+use watchpost_model::{Invalid, Role, Timestamp, User, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
 use watchpost_store::{NewAccount, NewPassword, UserChange};
@@ -56,9 +56,10 @@ pub(crate) async fn sign_up(
         Given::Null => Given::Missing,
         email => email,
     };
-    let new = NewUser::check(&fields.get("username"), &fields.get("password"), &email, &asked.or(analyst))
+    let (username, password) = (fields.get("username"), fields.get("password"));
+    let new = NewUser::check(&username, &password, &email, &asked.or(analyst), state.settings.host())
         .map_err(NoSignUp::Wrong)?;
-    add(state, new, caller, true).await.map_err(|error| match error {
+    add(state, new, None, caller, true).await.map_err(|error| match error {
         ApiError::Invalid(wrong) => NoSignUp::Wrong(wrong),
         other => NoSignUp::Refused(other),
     })
@@ -73,7 +74,8 @@ pub(crate) fn or_made_up(given: Given<'_>, made_up: impl FnOnce() -> String) -> 
     }
 }
 
-/// Makes an Analyst, with a name and a password that are made up where they are left out; with the password.
+/// Makes an Analyst, with a name and a password that are made up where they are left out; with the password, which
+/// needn't be changed unless that is asked for: it is for a program.
 pub(crate) async fn make_analyst(
     state: &AppState,
     fields: &Fields<'_>,
@@ -83,18 +85,36 @@ pub(crate) async fn make_analyst(
         or_made_up(fields.get("username"), || format!("analyst_{}", random_text(8).to_lowercase()));
     let password = or_made_up(fields.get("password"), generate_password);
     let role = Given::Text(Role::Analyst.as_str().into());
-    let new = NewUser::check(&username, &password, &Given::Missing, &role)?;
+    let must_change = fields.get("must_change_password").flag();
+    let must_change = must_change.map_err(|why| Invalid::field("must_change_password", why))?;
+    let new = NewUser::check(&username, &password, &Given::Missing, &role, state.settings.host())?;
     let password = new.password.clone();
-    Ok((create_user(state, new, caller).await?, password))
+    Ok((create_user(state, new, must_change == Some(true), caller).await?, password))
 }
 
-/// Makes a user.
-pub(crate) async fn create_user(state: &AppState, new: NewUser, caller: &Caller) -> Result<User, ApiError> {
-    add(state, new, caller, false).await
+/// Until when a password that is one-time lets its user choose another.
+fn one_time(must_change: bool) -> Option<Timestamp> {
+    must_change.then(|| now().plus_seconds(ONE_TIME_SECONDS))
 }
 
-async fn add(state: &AppState, new: NewUser, caller: &Caller, signed_up: bool) -> Result<User, ApiError> {
-    let password = NewPassword { hash: state.passwords.hash(new.password).await?, until: None };
+/// Makes a user. A password that must be changed lets its user in once within a day, to do so.
+pub(crate) async fn create_user(
+    state: &AppState,
+    new: NewUser,
+    must_change: bool,
+    caller: &Caller,
+) -> Result<User, ApiError> {
+    add(state, new, one_time(must_change), caller, false).await
+}
+
+async fn add(
+    state: &AppState,
+    new: NewUser,
+    until: Option<Timestamp>,
+    caller: &Caller,
+    signed_up: bool,
+) -> Result<User, ApiError> {
+    let password = NewPassword { hash: state.passwords.hash(new.password).await?, until };
     let by = caller.entry();
     let account = NewAccount {
         username: &new.username,
@@ -120,7 +140,10 @@ pub(crate) async fn change_user(
 ) -> Result<User, ApiError> {
     let password = match change.password {
         Some(_) if has_no_password(state, id).await? => return Err(no_password_here()),
-        Some(password) => Some(NewPassword { hash: state.passwords.hash(password).await?, until: None }),
+        Some(password) => {
+            let hash = state.passwords.hash(password).await?;
+            Some(NewPassword { hash, until: one_time(change.must_change_password) })
+        }
         None => None,
     };
     let UserChangeRequest { username, email, role, active, .. } = change;

@@ -310,7 +310,8 @@ pub(crate) async fn new_password(
     chosen: &Given<'_>,
 ) -> Result<String, ApiError> {
     let wrong = |message: String| Invalid::field("new_password", message);
-    let password = check_new_password(chosen, &known.user.username).map_err(wrong)?;
+    let others = [known.user.email.as_str(), state.settings.host().unwrap_or("")];
+    let password = check_new_password(chosen, &known.user.username, &others).map_err(wrong)?;
     if password_fits(state, Some(known), &password).await? {
         return Err(wrong("This is the password you had.".into()).into());
     }

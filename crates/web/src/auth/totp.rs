@@ -18,8 +18,8 @@ const STEPS_OFF: i64 = 1;
 const SECRET_BYTES: usize = 20;
 /// Codes for whoever lost the second factor.
 const RECOVERY_CODES: usize = 10;
-/// 59 bits each: more than anybody can try.
-const RECOVERY_CHARS: usize = 10;
+/// 83 bits each: more than can be tried even by somebody who has their hashes.
+const RECOVERY_CHARS: usize = 14;
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -147,6 +147,8 @@ mod tests {
         );
         assert!(picture(&address).is_some_and(|svg| svg.starts_with("<svg") && !svg.contains(&secret)));
         let (codes, hashes) = recovery_codes();
+        let bits = 62_f64.log2() * codes[0].chars().filter(|c| *c != '-').count() as f64;
+        assert!(bits >= 80.0, "{bits} bits in {}", codes[0]);
         assert_eq!(recovery_hash(&codes[3].replace('-', " ")), hashes[3]);
     }
 }

@@ -29,6 +29,12 @@ const CREATE_ANALYST: &[Field] = &[
         "At least 12 characters; made up when left out.",
         "correct horse battery",
     ),
+    Field::optional(
+        "must_change_password",
+        Holds::Flag,
+        "Whether the password is one-time: it lets the user choose another within a day. False unless told.",
+        "false",
+    ),
 ];
 const TEST_EVENT: &[Field] = &[
     Field::optional("source_name", Holds::Text, "Who saw it.", "test-source"),

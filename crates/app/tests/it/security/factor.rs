@@ -118,8 +118,9 @@ fn a_role_can_be_required_to_have_one(before: &Server) {
     let both = json!({"current_password": PASSWORD, "otp": app.code()}).to_string();
     assert_eq!(admin.post_json("/api/v1/auth/factor/remove", &both).expect(409)["code"], "factor_required");
     // The other roles do without.
-    let body = json!({"username": "ann", "password": PASSWORD, "role": "ANALYST"}).to_string();
-    admin.post_json("/api/v1/users", &body).expect(201);
+    let ann =
+        json!({"username": "ann", "password": PASSWORD, "role": "ANALYST", "must_change_password": false});
+    admin.post_json("/api/v1/users", &ann.to_string()).expect(201);
     server.log_in("ann", PASSWORD);
 }
 

@@ -26,7 +26,8 @@ fn held_up(server: &Server, prefix: &str, known: bool) -> (String, Answer) {
     let held = (0..8).find_map(|n| {
         let name = format!("{prefix}{n}");
         if known {
-            let user = json!({"username": name, "password": PASSWORD, "role": "ANALYST"});
+            let user =
+                json!({"username": name, "password": PASSWORD, "role": "ANALYST", "must_change_password": false});
             server.admin().post_json("/api/v1/users", &user.to_string()).expect(201);
         }
         let statuses: Vec<u16> = (0..14).map(|_| attempt(server, &name, "wrong").status).collect();

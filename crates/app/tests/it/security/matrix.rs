@@ -206,7 +206,7 @@ fn fields_that_are_not_the_callers_change_nothing(server: &Server) {
     }
     let forged = json!({
         "id": 1, "version": 9, "created_at": "2001-01-01T00:00:00Z", "last_login": "2001-01-01T00:00:00Z", "is_superuser": true,
-        "is_staff": true, "second_factor": true, "single_sign_on": true, "must_change_password": true, "token_epoch": 9,
+        "is_staff": true, "second_factor": true, "single_sign_on": true, "signed_up": true, "token_epoch": 9,
         "password_hash": "x", "external_id": "x"
     });
     let body = json!({"username": "ann", "password": PASSWORD, "role": "ANALYST"}).to_string();
@@ -217,7 +217,7 @@ fn fields_that_are_not_the_callers_change_nothing(server: &Server) {
             && made["role"] == "ANALYST"
             && made["second_factor"] == false
     );
-    assert!(made["last_login"].is_null() && made["must_change_password"] == false, "{made}");
+    assert!(made["last_login"].is_null() && made["signed_up"] == false, "{made}");
     let key = json!({"name": "k", "secret": "wp_mine", "prefix": "wp_mine", "id": 9, "secret_hash": "x", "revoked_at": null, "last_used_at": "2001-01-01T00:00:00Z"});
     let key = admin.post_json("/api/v1/keys", &key.to_string()).expect(201);
     assert!(key["id"] != 9 && key["secret"] != "wp_mine" && key["last_used_at"].is_null(), "{key}");

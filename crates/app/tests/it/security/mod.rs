@@ -8,6 +8,7 @@ mod injection;
 mod keys;
 mod matrix;
 mod pages;
+mod passwords;
 mod requirement;
 mod secrets;
 mod sessions;

@@ -67,7 +67,9 @@ fn who_had_the_password_before_owns_no_second_factor(before: &Server) {
     let server = &Server::with(before.engine(), &[("WATCHPOST_SECOND_FACTOR", "Analyst")]);
     let log_in = |body: Value| server.anonymous().post_json("/api/auth/login/", &body.to_string());
     let admin = server.admin();
-    let new = json!({"username": "jane", "password": PASSWORD, "role": "ANALYST"}).to_string();
+    let new =
+        json!({"username": "jane", "password": PASSWORD, "role": "ANALYST", "must_change_password": false})
+            .to_string();
     let id = admin.post_json("/api/v1/users", &new).expect(201)["id"].clone();
     let stolen = log_in(json!({"username": "jane", "password": PASSWORD})).expect(403);
     assert_eq!(stolen["code"], "second_factor_setup");

@@ -18,14 +18,19 @@ use axum::response::Response;
 use minijinja::{Value, context};
 use watchpost_model::text::Given;
 use watchpost_model::user::NewUser;
-use watchpost_model::{Role, User};
+use watchpost_model::{Invalid, Role, User};
 
 /// Where the page is.
 const HERE: &str = "/admin/users";
 /// What can be wrong with what the list is narrowed to; its choices offer nothing that is.
 const FILTER: &FormFields = &[];
-const NEW: &FormFields =
-    &[("username", "Name"), ("email", "Address"), ("password", "Password"), ("role", "Role")];
+const NEW: &FormFields = &[
+    ("username", "Name"),
+    ("email", "Address"),
+    ("password", "Password"),
+    ("role", "Role"),
+    ("must_change_password", "Must be changed"),
+];
 
 pub(super) fn view(user: User) -> Value {
     context! {
@@ -77,7 +82,8 @@ async fn page(
         Came::Nothing => {}
         Came::Refused(by) => (status, refused) = (by.status, Some(by)),
         Came::Password(user, password) => {
-            made = Some(context! { id => user.id.get(), username => user.username, password });
+            let must_change = user.must_change_password;
+            made = Some(context! { id => user.id.get(), username => user.username, password, must_change });
         }
     }
     let kept = refused.as_ref().map(Refused::view);
@@ -120,10 +126,12 @@ pub(crate) async fn create(
     let given = filled(&fields, "password");
     let password = if given.is_empty() { generate_password() } else { given.clone() };
     let as_given = Given::Text(password.as_str().into());
-    let checked =
-        NewUser::check(&fields.get("username"), &as_given, &fields.get("email"), &fields.get("role"));
-    let made = match checked {
-        Ok(new) => create_user(&state, new, &session.caller).await,
+    let (username, email, role) = (fields.get("username"), fields.get("email"), fields.get("role"));
+    let checked = NewUser::check(&username, &as_given, &email, &role, state.settings.host());
+    let must_change = fields.get("must_change_password").flag();
+    let must_change = must_change.map_err(|why| Invalid::field("must_change_password", why));
+    let made = match checked.and_then(|new| Ok((new, must_change?.unwrap_or(true)))) {
+        Ok((new, must_change)) => create_user(&state, new, must_change, &session.caller).await,
         Err(wrong) => Err(wrong.into()),
     };
     let came = match made {
