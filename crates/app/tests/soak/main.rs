@@ -9,9 +9,11 @@ mod broken;
 #[allow(dead_code, reason = "the daily suite uses all of it")]
 mod database;
 mod documented;
+mod flood;
 #[path = "../it/server.rs"]
 #[allow(dead_code, reason = "the daily suite uses all of it")]
 mod server;
+mod slow;
 mod tls;
 
 fn tool(variable: &str) -> String {

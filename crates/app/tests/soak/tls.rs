@@ -70,7 +70,7 @@ fn a_scanner_finds_nothing_about_tls() {
         println!("{modern}: {}", names.join(", "));
         assert!(!names.is_empty());
         let sound = |name: &&str| name.contains("GCM") || name.contains("POLY1305");
-        assert!(names.iter().all(|name| sound(&name)), "{names:?}");
+        assert!(names.iter().all(sound), "{names:?}");
     }
     for (hole, field) in [
         ("heartbleed", "is_vulnerable_to_heartbleed"),
