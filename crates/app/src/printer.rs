@@ -27,6 +27,7 @@ impl Look {
 }
 
 /// Prints. A reader that went away (`| head`) is no failure.
+#[derive(Clone)]
 pub(crate) struct Printer {
     colour: bool,
 }

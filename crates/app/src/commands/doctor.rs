@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use watchpost_pipeline::now;
-use watchpost_store::{Db, Location};
+use watchpost_store::{AuditProof, Db, Engine, Location};
 
 /// A disk that takes longer to keep something makes every event wait for it.
 const SLOW_DISK: Duration = Duration::from_millis(100);
@@ -23,6 +23,9 @@ const CERTIFICATE_LEFT_SECONDS: i64 = 7 * 86_400;
 const OLDEST_SECOND: i64 = 1_704_067_200;
 /// A clock that differs more from the database's makes nodes disagree about when tokens end.
 const CLOCK_DIFFERENCE_SECONDS: i64 = 5;
+
+/// How often is said how far a long look is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 struct Finding {
     what: &'static str,
@@ -43,6 +46,12 @@ pub(crate) fn command() -> Command {
     Command::new("doctor")
         .about("Check settings, database, disk and clock, and say what to do; exit code 8 when something is wrong")
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON object a line"))
+        .arg(
+            Arg::new("quick")
+                .long("quick")
+                .action(ArgAction::SetTrue)
+                .help("Leave out the look at every page and row, which takes minutes where there are gigabytes"),
+        )
 }
 
 pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
@@ -55,6 +64,10 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
     match start::open(config).await {
         Ok(db) => {
             findings.extend(look_at_database(&db, config).await);
+            if !asked.get_flag("quick") {
+                findings.push(look_at_every_page(&db, printer).await);
+                findings.push(look_at_audit_log(&db, printer).await);
+            }
             db.close().await;
         }
         Err(AppError { message, hint, .. }) => findings.push(bad("database", message, hint)),
@@ -154,6 +167,46 @@ fn look_at_clock() -> Finding {
     match now.seconds() < OLDEST_SECOND {
         true => bad("clock", format!("it shows {now}"), "set the clock, and have it set from the network"),
         false => good("clock", format!("it shows {now}")),
+    }
+}
+
+/// Says how far something is, but not all the time.
+fn teller(printer: &Printer) -> impl FnMut(String) + Send + 'static + use<> {
+    let (printer, mut told) = (printer.clone(), Instant::now());
+    move |line| {
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            printer.say(line);
+        }
+    }
+}
+
+async fn look_at_every_page(db: &Db, printer: &Printer) -> Finding {
+    if db.engine() == Engine::Postgres {
+        return good("data", "PostgreSQL looks at its own: pg_amcheck, and checksums of its pages");
+    }
+    match db.examine(teller(printer)).await {
+        Ok(found) if found.is_empty() => good("data", "every page and row is whole, and search fits them"),
+        Ok(found) => bad(
+            "data",
+            found.join("; "),
+            "where the search index is named, stop the server and remove watchpost-search.db: it is made anew; otherwise restore a \
+             backup",
+        ),
+        Err(error) => bad("data", error.to_string(), "restore a backup if it stays so"),
+    }
+}
+
+async fn look_at_audit_log(db: &Db, printer: &Printer) -> Finding {
+    let mut tell = teller(printer);
+    match db.prove_audit(|done, of| tell(format!("audit log: {done} of {of} rows"))).await {
+        Ok(AuditProof::Intact(_)) => good("audit log", "each row follows from the one before it"),
+        Ok(AuditProof::Broken(row, how)) => bad(
+            "audit log",
+            format!("it breaks at row {row}: {how}"),
+            "compare it with a backup, and with an export of it",
+        ),
+        Err(error) => bad("audit log", error.to_string(), "check that the database is up to date"),
     }
 }
 

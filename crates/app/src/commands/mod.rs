@@ -1,6 +1,7 @@
 //! The command line: what there is to say, and who does it.
 
 mod audit;
+mod backup;
 mod demo;
 mod doctor;
 mod keys;
@@ -38,6 +39,7 @@ fn command() -> Command {
         .subcommand(users::create_superuser())
         .subcommand(keys::command())
         .subcommand(audit::command())
+        .subcommand(backup::command())
         .subcommand(tail::command())
         .subcommand(
             Command::new("settings")
@@ -95,6 +97,7 @@ pub(crate) fn run(printer: &Printer) -> Outcome<ExitStatus> {
             Some(("createsuperuser", asked)) => users::create(&config, asked, printer).await,
             Some(("key", asked)) => keys::run(&config, asked, printer).await,
             Some(("audit", asked)) => audit::run(&config, asked, printer).await,
+            Some(("backup", asked)) => backup::run(&config, asked, printer).await,
             Some(("tail", asked)) => tail::run(&config, asked, printer).await,
             Some(("doctor", asked)) => doctor::run(&config, asked, printer).await,
             Some((other, _)) => Err(AppError::failed(format!("there is no command {other}"))),

@@ -149,6 +149,18 @@ impl Ledger {
         status
     }
 
+    /// What was acknowledged so far: descriptions and ids.
+    pub(crate) fn acknowledged(&self) -> Vec<(String, i64)> {
+        let sent = self.sent.lock().unwrap();
+        let events = sent.values().flat_map(|sent| &sent.events);
+        events
+            .filter_map(|(description, _, outcome)| match outcome {
+                Outcome::Yes(id) => Some((description.clone(), *id)),
+                Outcome::No | Outcome::Unknown => None,
+            })
+            .collect()
+    }
+
     /// Eight writers, half of them with many events at once, until so many events are acknowledged (then `end` is
     /// called) and on until the server is gone.
     pub(crate) fn write(&self, server: &Server, enough: usize, end: impl FnOnce() + Send) {

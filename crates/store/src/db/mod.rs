@@ -2,6 +2,7 @@
 
 mod binding;
 pub(crate) mod dialect;
+mod examine;
 mod guard;
 mod index_file;
 mod pool;
@@ -21,7 +22,7 @@ pub(crate) use statement::Expect;
 pub(crate) use statement::{Cell, Row, Rows, Statement, Table, Target, Value};
 use std::borrow::Cow;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -233,6 +234,30 @@ impl Db {
             Inner::Sqlite(db) => db.space.is_full(),
             Inner::Postgres(_) => false,
         }
+    }
+
+    /// Copies a database of SQLite as it is now into a new file, while others write; the size of the copy in bytes.
+    pub async fn back_up(&self, copy: &Path) -> Result<u64, StoreError> {
+        let Inner::Sqlite(db) = &self.inner else {
+            return Err(StoreError::Unfit("PostgreSQL is backed up by its own means".into()));
+        };
+        let (database, copy) = (db.path.clone(), copy.to_owned());
+        let copied = tokio::task::spawn_blocking(move || examine::back_up(&database, &copy)).await;
+        copied.map_err(|error| StoreError::Internal(error.to_string()))?
+    }
+
+    /// Looks at every page and row of a database of SQLite and of its index, and says how far it is; what is wrong.
+    /// PostgreSQL has means of its own for that, and nothing is looked at.
+    pub async fn examine(
+        &self,
+        told: impl FnMut(String) + Send + 'static,
+    ) -> Result<Vec<String>, StoreError> {
+        let Inner::Sqlite(db) = &self.inner else { return Ok(Vec::new()) };
+        let database = db.path.clone();
+        let looked_at = tokio::task::spawn_blocking(move || {
+            examine::examine(&database, &index_file::beside(&database), told)
+        });
+        looked_at.await.map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
     pub(crate) fn index_has_joined(&self) -> bool {

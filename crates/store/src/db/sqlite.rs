@@ -46,6 +46,7 @@ pub(super) struct Sqlite {
     index: Writer,
     readers: Readers,
     pub(super) space: Arc<Space>,
+    pub(super) path: PathBuf,
     /// Whether the index knows which database it goes on with: see `lineage.rs`.
     pub(super) index_joined: AtomicBool,
 }
@@ -102,6 +103,7 @@ impl Sqlite {
             index: Writer::start(desk("index", index, None, beside_index))?,
             readers,
             space: space.clone(),
+            path: path.to_owned(),
             index_joined: AtomicBool::new(false),
         })
     }

@@ -7,9 +7,11 @@ mod cluster;
 mod failover;
 mod full;
 mod inject;
+mod io;
 mod lock;
 mod log;
 mod power_loss;
+mod restore;
 
 use crate::server::{PASSWORD, watchpost};
 use std::io::{BufRead, BufReader};
