@@ -178,13 +178,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "WATCHPOST_MAX_CONNECTIONS_PER_ADDRESS",
         None,
         "1024",
-        "Connections that one address may have open at once; trusted proxies may have as many as there are.",
+        "Connections that one address may have open while nearly all are free; the fewer are left, the fewer, so that a few addresses don't take all. As many as `WATCHPOST_MAX_CONNECTIONS`: no such limit. Trusted proxies have none.",
     ),
     setting(
         "WATCHPOST_MAX_STREAMS",
         None,
         "1000",
-        "Readers of the live stream that may be connected at once.",
+        "Readers of the live stream that may be connected at once; a quarter is kept for Responders and Admins.",
     ),
     setting("WATCHPOST_MAX_BODY", None, "1MiB", "The largest body of a request."),
     setting(

@@ -1,5 +1,7 @@
 //! Bodies: those that have to go on arriving, and those that nobody reads.
 
+use super::NetLimits;
+use super::pace::Pace;
 use axum::body::HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
@@ -8,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
+use watchpost_web::Known;
 
 /// How much of a body that nobody wants is read, and for how long.
 const MAX_PASSED_BYTES: usize = 256 << 10;
@@ -45,20 +47,28 @@ pub(super) async fn read_past(mut body: Incoming) -> bool {
     tokio::time::timeout(MAX_PASSING, reading).await.unwrap_or(false)
 }
 
-/// A body that has to go on arriving.
+/// A body that has to go on arriving. Only its reader's waiting counts, not what the reader does in between.
 pub(super) struct Paced {
     /// Taken when it is dropped.
     body: Option<Incoming>,
-    pause: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
-    /// Whether the last thing that was said to the reader is to wait: only its waiting counts, not its own pauses.
-    waiting: bool,
+    limits: NetLimits,
+    /// Whether its sender is known, which is known when it is read.
+    known: Known,
+    pace: Option<Pace>,
     unread: Unread,
 }
 
 impl Paced {
-    pub(super) fn new(body: Incoming, pause: Duration, unread: Unread) -> Self {
-        Self { body: Some(body), pause, deadline: None, waiting: false, unread }
+    pub(super) fn new(body: Incoming, limits: NetLimits, known: Known, unread: Unread) -> Self {
+        Self { body: Some(body), limits, known, pace: None, unread }
+    }
+
+    fn pace(&mut self) -> &mut Pace {
+        let (limits, known) = (&self.limits, &self.known);
+        self.pace.get_or_insert_with(|| match known.is_known() {
+            true => Pace::new(limits.body_pause, limits.least_rate),
+            false => Pace::within(limits.stranger_pause, limits.least_rate, limits.stranger_time),
+        })
     }
 }
 
@@ -81,23 +91,15 @@ impl HttpBody for Paced {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
-            this.waiting = false;
+            let read = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref().map(Bytes::len));
+            this.pace().went_on(read.unwrap_or_default());
             if !matches!(frame, Some(Ok(_))) {
                 // It ended, well or badly: there is nothing left of it.
                 this.body = None;
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
         }
-        // Most bodies are there when they are asked for and never need a timer.
-        let pause = this.pause;
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
-        if !std::mem::replace(&mut this.waiting, true) {
-            deadline.as_mut().reset(Instant::now() + pause);
-        }
-        match deadline.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into()))),
-        }
+        this.pace().wait(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())))
     }
 
     fn is_end_stream(&self) -> bool {

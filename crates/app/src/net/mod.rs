@@ -2,6 +2,7 @@
 
 mod body;
 mod certificate;
+mod pace;
 mod patient;
 mod places;
 mod tls;
@@ -17,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use pace::Pace;
 use patient::Patient;
 use places::Places;
 use std::convert::Infallible;
@@ -29,6 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::Service;
 use watchpost_model::net::Network;
+use watchpost_web::Known;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +42,16 @@ pub struct NetLimits {
     pub connections_per_address: usize,
     /// Until the headers of a request are there; also how long a connection may idle between requests.
     pub header_time: Duration,
-    /// Between two pieces of a body.
+    /// Between two pieces of a body whose sender is known.
     pub body_pause: Duration,
+    /// Between two pieces of a body before that, as of those who log in.
+    pub stranger_pause: Duration,
+    /// All pauses in such a body together.
+    pub stranger_time: Duration,
     /// Between two pieces of an answer that the client takes.
     pub answer_pause: Duration,
+    /// Bytes a second that bodies come, and answers are taken with, on average: less is a pause.
+    pub least_rate: u64,
     /// Memory for the headers of one request, in bytes.
     pub header_bytes: usize,
     /// Headers in one request.
@@ -58,7 +67,11 @@ impl Default for NetLimits {
             connections_per_address: 1_024,
             header_time: Duration::from_secs(10),
             body_pause: Duration::from_secs(30),
+            stranger_pause: Duration::from_secs(5),
+            stranger_time: Duration::from_secs(30),
             answer_pause: Duration::from_secs(30),
+            // A line that is slower than this carries no log.
+            least_rate: 1 << 10,
             // A long address and a token fit several times.
             header_bytes: 32 << 10,
             headers: 100,
@@ -172,13 +185,14 @@ where
     S::Future: Send,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let unread = Unread::default();
+        let (unread, known) = (Unread::default(), Known::default());
         let expects = request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
-            false => Body::new(Paced::new(body, limits.body_pause, unread.clone())),
+            false => Body::new(Paced::new(body, limits, known.clone(), unread.clone())),
         });
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(known);
         let answering = service.clone().call(request);
         async move {
             let mut response = answering.await?;
@@ -196,6 +210,9 @@ where
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers)
         .half_close(false)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.answer_pause)), service);
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, Pace::new(limits.answer_pause, limits.least_rate))),
+            service,
+        );
     watcher.watch(connection).await.map_err(|error| error.to_string())
 }

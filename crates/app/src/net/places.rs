@@ -1,4 +1,5 @@
-//! Places for connections: so many in all, and so many for each address.
+//! Places for connections: so many in all, and so many for each address, which are fewer the fewer are left. A few
+//! addresses don't take all of them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,8 +10,12 @@ use watchpost_model::net::Network;
 /// Who has how many.
 type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
+/// What an address may have however few places are left.
+const FEW: usize = 16;
+
 pub(super) struct Places {
     all: Arc<Semaphore>,
+    size: usize,
     per_address: usize,
     uncounted: Vec<Network>,
     counts: Counts,
@@ -32,7 +37,25 @@ fn whole(address: IpAddr) -> IpAddr {
 
 impl Places {
     pub(super) fn new(all: usize, per_address: usize, uncounted: Vec<Network>) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), per_address, uncounted, counts: Counts::default() }
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            size: all,
+            per_address,
+            uncounted,
+            counts: Counts::default(),
+        }
+    }
+
+    /// How many places one address may have as things stand: its share of those that are left, so that each who takes
+    /// all it can leaves the greater part to others. Where one may have all, the operator wants it so.
+    fn share(&self) -> usize {
+        if self.per_address >= self.size {
+            return self.per_address;
+        }
+        // With the one that is being given away.
+        let left = self.all.available_permits() + 1;
+        let share = self.per_address.saturating_mul(left).div_ceil(self.size.max(1));
+        share.max(FEW).min(self.per_address)
     }
 
     /// Waits until there is room at all.
@@ -48,7 +71,7 @@ impl Places {
         let address = whole(from);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= self.per_address {
+        if *count >= self.share() {
             return None;
         }
         *count += 1;
@@ -72,6 +95,34 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_few_addresses_dont_take_all_places() {
+        let (all, per_address) = (4_096, 1_024);
+        let places = Places::new(all, per_address, Vec::new());
+        let mut taken = Vec::new();
+        for n in 1..=20 {
+            let from = IpAddr::from([192, 0, 2, n]);
+            let before = taken.len();
+            loop {
+                let one = places.free().await.expect("there is room");
+                let Some(place) = places.take(one, from) else { break };
+                taken.push(place);
+            }
+            assert!(taken.len() - before >= FEW, "address {n} gets {}", taken.len() - before);
+            match n {
+                1 => assert!(taken.len() > per_address / 2, "one alone has room: {}", taken.len()),
+                4 => assert!(taken.len() < all * 2 / 3, "four took {} of {all}", taken.len()),
+                _ => {}
+            }
+        }
+        let open = Places::new(40, 40, Vec::new());
+        let mut taken = Vec::new();
+        for _ in 0..40 {
+            let one = open.free().await.expect("there is room");
+            taken.push(open.take(one, IpAddr::from([192, 0, 2, 1])).expect("one may have all"));
+        }
+    }
 
     #[tokio::test]
     async fn an_address_has_so_many_and_proxies_as_many_as_there_are() {

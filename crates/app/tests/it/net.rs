@@ -1,17 +1,21 @@
 //! Connections: slow clients, too many of them, and saying goodbye.
 
+use crate::server::{Engine, PASSWORD, Server};
 use axum::body::Body;
 use axum::http::{Request, Response};
+use serde_json::json;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use watchpost::{NetLimits, NetOptions, accept};
+use watchpost_web::Known;
 
 /// More than the system's buffers take.
 const MUCH: usize = 64 << 20;
@@ -41,6 +45,11 @@ impl tower::Service<Request<Body>> for Service {
             if request.uri().path() == "/much" {
                 return Ok(Response::new(vec![b'x'; MUCH].into()));
             }
+            let (parts, body) = request.into_parts();
+            if parts.uri.path() == "/known" {
+                Known::note(&parts);
+            }
+            let request = Request::from_parts(parts, body);
             if request.uri().path() == "/slow" {
                 service.arrived.notify_one();
                 service.go_on.notified().await;
@@ -114,6 +123,110 @@ fn headers_and_bodies_that_stop_arriving_end_the_request() {
         .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n123")
         .unwrap();
     assert!(everything(stream).ends_with("no body"), "the handler is told that the body doesn't come");
+}
+
+/// Sends a byte of a body now and then until the server says something, or long enough; what it says.
+fn trickle(mut stream: TcpStream, head: &str, every: Duration, longest: Duration) -> String {
+    stream.write_all(head.as_bytes()).unwrap();
+    let begun = Instant::now();
+    stream.set_read_timeout(Some(every)).unwrap();
+    while begun.elapsed() < longest {
+        if stream.write_all(b"x").is_err() {
+            return String::new();
+        }
+        let mut begins = [0];
+        match stream.read(&mut begins) {
+            Ok(0) => return String::new(),
+            Ok(_) => return char::from(begins[0]).to_string() + &everything(stream),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return String::new(),
+        }
+    }
+    panic!("a body that trickles was let go on for {longest:?}");
+}
+
+#[test]
+fn a_body_that_trickles_ends_the_request() {
+    let long = Duration::from_secs(60);
+    let head = |path: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\nConnection: close\r\n\r\n")
+    };
+    // Each pause is short enough, of one who is known and of one who isn't; together they are too long.
+    let pause = Duration::from_millis(400);
+    let limits =
+        NetLimits { body_pause: pause, stranger_pause: long, stranger_time: long, ..NetLimits::default() };
+    let server = Running::start(limits);
+    let said = trickle(server.connect(), &head("/known"), pause / 8, long / 2);
+    assert!(said.is_empty() || said.ends_with("no body"), "{said}");
+    let limits = NetLimits { body_pause: long, stranger_pause: long, stranger_time: pause, ..limits };
+    let server = Running::start(limits);
+    let said = trickle(server.connect(), &head("/"), pause / 8, long / 2);
+    assert!(said.is_empty() || said.ends_with("no body"), "{said}");
+    // One who is known has time that a stranger hasn't.
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /known HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    for _ in 0..3 {
+        std::thread::sleep(pause);
+        stream.write_all(b"x").unwrap();
+    }
+    assert!(everything(stream).ends_with("\r\n3"));
+}
+
+#[test]
+fn a_stranger_has_less_time_for_a_body_than_a_sender() {
+    let server = Server::start(Engine::Sqlite);
+    let host = server.address.trim_start_matches("http://");
+    let (credential, secret) = server.sensor().headers.remove(0);
+    let event = json!({"source_name": "fw", "event_type": "scan", "severity": "LOW", "description": "x"});
+    let body = format!("{event}\n{event}\n");
+    let (one, other) = body.split_at(body.len() / 2 + 9);
+    let mut sender = server.connect();
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-ndjson\r\n{credential}: {secret}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    sender.write_all(head.as_bytes()).unwrap();
+    sender.write_all(one.as_bytes()).unwrap();
+    let log_in = format!(
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 9999\r\nConnection: close\r\n\r\n{{\"password\":\"{PASSWORD}"
+    );
+    let said = trickle(server.connect(), &log_in, Duration::from_millis(500), Duration::from_secs(25));
+    assert!(!said.contains(" 200 "), "{said}");
+    // Meanwhile the sender paused, and goes on.
+    sender.write_all(other.as_bytes()).unwrap();
+    sender.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let said = everything(sender);
+    assert!(said.starts_with("HTTP/1.1 201"), "{said}");
+}
+
+#[test]
+fn four_addresses_leave_room_for_others() {
+    let limits = NetLimits { connections: 200, connections_per_address: 100, ..NetLimits::default() };
+    let server = Running::start(limits);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answered = async |from: u8| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.ok();
+        let mut begins = [0; 12];
+        let reading = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut begins));
+        matches!(reading.await, Ok(Ok(_))).then_some(stream)
+    };
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for from in 1..=4 {
+            let before = held.len();
+            while let Some(stream) = answered(from).await {
+                held.push(stream);
+                assert!(held.len() < 200, "four addresses have all places");
+            }
+            assert!(held.len() - before >= 16, "each gets some: {}", held.len() - before);
+        }
+        assert!(answered(5).await.is_some(), "a fifth is let in");
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::auth::grant;
 use crate::auth::secret::KEY_PREFIX;
 use crate::auth::token::Kind;
 use crate::error::ApiError;
+use crate::known::Known;
 use crate::state::AppState;
 use crate::throttle;
 use axum::extract::FromRequestParts;
@@ -189,6 +190,9 @@ async fn admit(action: Action, parts: &Parts, state: &AppState) -> Result<Caller
     }
     let caller = found?.unwrap_or_else(|| Caller::anonymous(peer));
     require(action, &caller, parts, state).await?;
+    if caller.rank != Rank::Anonymous {
+        Known::note(parts);
+    }
     Ok(caller)
 }
 

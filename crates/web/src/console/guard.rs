@@ -6,6 +6,7 @@ use crate::console::page::HOME;
 use crate::console::problem::PageError;
 use crate::error::ApiError;
 use crate::extract::{Input, Target, host};
+use crate::known::Known;
 use crate::state::AppState;
 use crate::throttle;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -125,6 +126,7 @@ async fn let_in(
         state.refusals.note(state, &found.caller, asked, &format!("needs {}", action.who())).await;
         return Err(PageError::NotAllowed(Box::new(found), action));
     }
+    Known::note(parts);
     // For the form, which checks that this session made it.
     parts.extensions.insert(found.clone());
     Ok(found)

@@ -31,16 +31,20 @@ use teller::Teller;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::Instrument;
 use watchpost_model::filter::Watch;
-use watchpost_model::{Action, UserId};
+use watchpost_model::{Action, Rank, Role, UserId};
 use watchpost_pipeline::{Follower, Topics, now};
 use watchpost_store::FEED_KEPT_SECONDS;
 
 /// Pieces of text that wait for a reader. Each is some kilobytes, so a thousand readers that are slow at once hold
 /// some ten megabytes.
 const WAITING: usize = 4;
-/// One user has a tenth of the room, and no less than some windows need.
+/// One user has a tenth of the room, or of what is left of it, and no less than some windows need: ten accounts don't
+/// take all of it.
 const PARTS: usize = 10;
 const FEW: usize = 10;
+/// A quarter of the room is for those who triage, and half of that for Admins, however many others watch.
+const KEPT_FOR_RESPONDERS: usize = 4;
+const KEPT_FOR_ADMINS: usize = 8;
 /// When to try again while there is no room.
 const LATER: Duration = Duration::from_secs(5);
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -103,15 +107,28 @@ impl Wanted {
 /// The room there is for streams: for all, and for each user, so that nobody takes it from all others.
 pub(crate) struct Rooms {
     free: Arc<Semaphore>,
-    of_one: usize,
+    max: usize,
     taken: Mutex<HashMap<UserId, usize>>,
 }
 
 impl Rooms {
     /// Room for so many.
     pub(crate) fn new(max: usize) -> Self {
-        let of_one = (max / PARTS).max(FEW);
-        Self { free: Arc::new(Semaphore::new(max)), of_one, taken: Mutex::default() }
+        Self { free: Arc::new(Semaphore::new(max)), max, taken: Mutex::default() }
+    }
+
+    /// How much of the room is kept for others than those of a rank.
+    fn kept_from(&self, rank: Rank) -> usize {
+        match rank {
+            Rank::User(Role::Admin) => 0,
+            Rank::User(Role::Responder) => self.max / KEPT_FOR_ADMINS,
+            _ => self.max / KEPT_FOR_RESPONDERS,
+        }
+    }
+
+    /// How many one user may have while so many are free.
+    fn of_one(free: usize) -> usize {
+        (free / PARTS).max(FEW)
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
@@ -127,16 +144,21 @@ struct Room {
 }
 
 impl Room {
-    fn take(state: &AppState, user: UserId) -> Result<Self, ApiError> {
-        let full = |why| ApiError::Unavailable(why, LATER);
-        let permit = state.streams.free.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| full("Too many readers of the stream are connected."))?;
-        let mut taken = state.streams.taken();
-        let mine = taken.entry(user).or_default();
-        if *mine >= state.streams.of_one {
+    fn take(state: &AppState, user: UserId, rank: Rank) -> Result<Self, ApiError> {
+        let (rooms, full) = (&state.streams, |why| ApiError::Unavailable(why, LATER));
+        // Who takes room looks at what is left with nobody in between.
+        let mut taken = rooms.taken();
+        let free = rooms.free.available_permits();
+        let mine = taken.get(&user).copied().unwrap_or_default();
+        if mine >= Rooms::of_one(free + mine) {
             return Err(full("Too many readers of the stream are connected as this user."));
         }
-        *mine += 1;
+        if free <= rooms.kept_from(rank) {
+            return Err(full("Too many readers of the stream are connected."));
+        }
+        let permit = rooms.free.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| full("Too many readers of the stream are connected."))?;
+        *taken.entry(user).or_default() += 1;
         drop(taken);
         state.metrics.streams.inc();
         Ok(Self { _permit: permit, user, state: state.clone() })
@@ -187,7 +209,7 @@ pub(crate) async fn open(
     if wanted.events {
         require(Action::ReadEvents, caller, parts, state).await?;
     }
-    let room = Room::take(state, caller.user()?)?;
+    let room = Room::take(state, caller.user()?, caller.rank)?;
     // A browser that comes back by itself has the newer id in the header; its address is still the first.
     let last = parts.headers.get(&LAST_EVENT_ID).filter(|id| !id.is_empty());
     let last = match last {

@@ -324,6 +324,29 @@ fn nobody_takes_all_the_room_from_others() {
 }
 
 #[test]
+fn there_is_room_for_those_who_triage_however_many_watch() {
+    let server = Server::with(Engine::Sqlite, &[("WATCHPOST_MAX_STREAMS", "40")]);
+    let mut open = Vec::new();
+    let mut as_many_as_there_are = |name: &str, role: &str| {
+        let client = server.user(name, role);
+        let mut n = 0;
+        loop {
+            let listener = listen(&server, &client, "", "");
+            if listener.status() != 200 {
+                return n;
+            }
+            open.push(listener);
+            n += 1;
+            assert!(n <= 40);
+        }
+    };
+    let analysts: usize = (0..4).map(|n| as_many_as_there_are(&format!("lea{n}"), "ANALYST")).sum();
+    assert_eq!(analysts, 30, "a quarter is kept");
+    assert_eq!(as_many_as_there_are("rob", "RESPONDER"), 5, "for those who triage");
+    assert_eq!(listen(&server, &server.admin(), "", "").status(), 200, "and for Admins");
+}
+
+#[test]
 fn a_server_that_stops_sends_its_readers_away_and_they_come_back() {
     let mut server = Server::start(Engine::Sqlite);
     let headers = server.admin().headers;
