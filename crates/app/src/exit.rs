@@ -49,7 +49,10 @@ impl AppError {
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         let (status, hint) = match &error {
-            StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => (
+            StoreError::Unavailable(_)
+            | StoreError::OutcomeUnknown(_)
+            | StoreError::TooLong
+            | StoreError::Crowded => (
                 ExitStatus::DatabaseUnreachable,
                 "check DATABASE_URL and that the database runs; `watchpost doctor` looks closer",
             ),

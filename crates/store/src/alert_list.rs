@@ -30,7 +30,7 @@ impl Db {
         filter: &AlertFilter,
         request: PageRequest,
     ) -> Result<Page<Alert>, StoreError> {
-        self.alerts_among(filter, request, LOOKED_AT).await
+        self.for_list(filter.is_search()).alerts_among(filter, request, LOOKED_AT).await
     }
 
     /// As [`Db::alerts`], looking at so many rows when some are left out.
@@ -167,18 +167,19 @@ impl Db {
 
     /// The first alerts of a list, so many at most; nothing is counted.
     pub async fn first_alerts(&self, filter: &AlertFilter, size: u32) -> Result<Vec<Alert>, StoreError> {
-        let Some(severities) = self.severities_of(filter).await? else { return Ok(Vec::new()) };
+        let db = self.for_list(filter.is_search());
+        let Some(severities) = db.severities_of(filter).await? else { return Ok(Vec::new()) };
         let start = Start { cursor: None, skip: 0, rows: i64::from(size) };
         let rows = if filter.is_indexed() {
-            match self.indexed_alert_list(filter, &severities).await? {
-                Some(list) => self.indexed_rows(&list, start, LOOKED_AT).await?.rows,
+            match db.indexed_alert_list(filter, &severities).await? {
+                Some(list) => db.indexed_rows(&list, start, LOOKED_AT).await?.rows,
                 None => Vec::new(),
             }
         } else if filter.about.without.is_empty() {
-            let (sql, params) = ranges_sql(self, filter, &severities, start);
-            self.read(sql, params).await?
+            let (sql, params) = ranges_sql(&db, filter, &severities, start);
+            db.read(sql, params).await?
         } else {
-            self.walked_alert_rows(filter, &severities, start, LOOKED_AT).await?.rows
+            db.walked_alert_rows(filter, &severities, start, LOOKED_AT).await?.rows
         };
         rows.iter().map(alert_of).collect()
     }

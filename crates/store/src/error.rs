@@ -47,6 +47,12 @@ pub enum StoreError {
     /// The last active Admin can't go.
     #[error("the last active Admin can't be removed")]
     LastAdmin,
+    /// A read took too long and was ended. Asked for less, or later, it may not.
+    #[error("the read took too long and was ended")]
+    TooLong,
+    /// Too many reads that take long wait for their turn.
+    #[error("too many reads that take long wait for their turn")]
+    Crowded,
     /// So many of the kind are under way that another has to wait; nothing was written.
     #[error("too many of {0} are under way")]
     TooMany(Whose),
@@ -75,6 +81,13 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::DiskFull(_) | Self::OutcomeUnknown(_))
+        matches!(
+            self,
+            Self::Unavailable(_)
+                | Self::DiskFull(_)
+                | Self::OutcomeUnknown(_)
+                | Self::TooLong
+                | Self::Crowded
+        )
     }
 }

@@ -136,7 +136,7 @@ impl Db {
         filter: &EventFilter,
         request: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
-        self.events_among(filter, request, LOOKED_AT).await
+        self.for_list(filter.is_search()).events_among(filter, request, LOOKED_AT).await
     }
 
     /// As [`Db::events`], looking at so many rows when some are left out.
@@ -184,10 +184,11 @@ impl Db {
         from: Option<Cursor>,
         size: u32,
     ) -> Result<(Vec<Event>, Option<Cursor>), StoreError> {
-        let Some(list) = List::of(self, filter, EVENT_COLUMNS) else { return Ok((Vec::new(), None)) };
+        let db = self.for_list(filter.is_search());
+        let Some(list) = List::of(&db, filter, EVENT_COLUMNS) else { return Ok((Vec::new(), None)) };
         let request = PageRequest { cursor: from, ..PageRequest::numbered(1, size) };
         let start = Start { cursor: from, skip: 0, rows: i64::from(size) + 1 };
-        let found = self.event_rows(filter, &list, EVENT_COLUMNS, start, LOOKED_AT).await?;
+        let found = db.event_rows(filter, &list, EVENT_COLUMNS, start, LOOKED_AT).await?;
         let place = |event: &Event| cursor(event.id.get(), false);
         let read = |row: &Row| event_at(row, 0);
         let page = page_of(found, Count::Exact(0), request, true, read, place)?;

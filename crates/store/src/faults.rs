@@ -14,6 +14,19 @@ pub fn held(name: &str, passed: usize) -> bool {
         && file.is_some_and(|file| std::path::Path::new(file).exists())
 }
 
+/// A time that a test sets otherwise.
+#[cfg(feature = "faults")]
+pub fn seconds(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Nothing, without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn seconds(_: &str) -> Option<u64> {
+    None
+}
+
 /// Never, without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]

@@ -45,7 +45,7 @@ pub use alerts::{ByHand, NewAlert, raise_by_hand};
 pub use attempts::Patience;
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditProof, AuditRow};
 pub use counters::AlertCounts;
-pub use db::{Batch, Db, Engine, Health, Location, PostgresOptions};
+pub use db::{Batch, Db, Engine, HEAVY_TIME_LIMIT, Health, Location, PostgresOptions};
 pub use error::{StoreError, Whose};
 #[doc(hidden)]
 pub use events::ingest_apart;

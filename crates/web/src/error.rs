@@ -372,6 +372,13 @@ impl From<StoreError> for ApiError {
             StoreError::TooMany(Whose::Everybodys) => {
                 Busy::all("busy", "Too many jobs with many alerts are under way.", LATER)
             }
+            StoreError::TooLong => {
+                let detail = "This took longer than five seconds and was stopped. Ask for less: a shorter time, or a severity, source or type.";
+                Busy::all("took_too_long", detail, LATER)
+            }
+            StoreError::Crowded => {
+                Busy::all("busy", "Too many searches are under way on this server.", LATER)
+            }
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "a request could not be done");
                 Self::Unavailable("The database is not available right now.", LATER)

@@ -68,7 +68,7 @@ impl WebMetrics {
         let busy = Family::<Refused, Counter>::default();
         registry.register(
             "watchpost_busy",
-            "Searches, exports and jobs refused because too many are under way, and reads ended for taking too long",
+            "Searches, pages, exports and jobs refused because too many are under way",
             busy.clone(),
         );
         Self {

@@ -1,12 +1,14 @@
 //! One database behind one type, whichever engine it is.
 
 mod binding;
+mod class;
 pub(crate) mod dialect;
 mod examine;
 mod guard;
 mod index_file;
 mod pool;
 mod postgres;
+mod postgres_reads;
 mod space;
 mod sqlite;
 mod sqlite_log;
@@ -15,6 +17,8 @@ mod sqlite_writer;
 mod statement;
 
 use crate::StoreError;
+use class::Class;
+pub use class::HEAVY_TIME_LIMIT;
 pub use dialect::Engine;
 pub use pool::PostgresOptions;
 pub use statement::Batch;
@@ -60,6 +64,7 @@ impl Location {
 pub struct Db {
     inner: Inner,
     disk_failed: watch::Receiver<Option<String>>,
+    class: Class,
 }
 
 #[derive(Clone)]
@@ -104,7 +109,18 @@ impl Db {
                 Inner::Postgres(Arc::new(postgres::Postgres::open(options.clone()).await?))
             }
         };
-        Ok(Self { inner, disk_failed })
+        Ok(Self { inner, disk_failed, class: Class::Light })
+    }
+
+    /// The same database, whose reads wait for their turn among those that take long, and are ended when they take too
+    /// long: for whoever may read far more than is shown. Others are read beside them.
+    pub fn heavy(&self) -> Self {
+        Self { class: Class::Heavy, ..self.clone() }
+    }
+
+    /// The same for a list, where its filter makes it a search.
+    pub(crate) fn for_list(&self, is_search: bool) -> Cow<'_, Self> {
+        if is_search { Cow::Owned(self.heavy()) } else { Cow::Borrowed(self) }
     }
 
     /// Which engine this is.
@@ -179,8 +195,8 @@ impl Db {
     ) -> Result<Vec<Row>, StoreError> {
         let sql = sql.into();
         match &self.inner {
-            Inner::Sqlite(db) => db.read(sql, params).await,
-            Inner::Postgres(db) => db.read(sql, params).await,
+            Inner::Sqlite(db) => db.read(sql, params, self.class).await,
+            Inner::Postgres(db) => db.read(sql, params, self.class).await,
         }
     }
 

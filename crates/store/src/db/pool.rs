@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, NoTls, Statement};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long to wait for the server to accept a connection.
@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a vanished server is noticed although no answer says so.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What gives a connection's statements the time that most of them have.
+pub(super) const STATEMENT_LIMIT: &str = "SET statement_timeout = '30s'";
 /// Prepared statements a connection keeps.
 const PREPARED: usize = 512;
 /// The oldest server the SQL is tried on.
@@ -144,6 +146,17 @@ impl Pool {
         }
     }
 
+    /// Ends what a connection is doing; that it can't be told to is noticed by the limits of the statement.
+    pub(super) async fn cancel(&self, token: CancelToken) {
+        let told = match self.config.get_ssl_mode() {
+            SslMode::Disable => token.cancel_query(NoTls).await,
+            _ => token.cancel_query(self.tls.clone()).await,
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "a statement that nobody waits for goes on");
+        }
+    }
+
     pub(super) fn close(&self) {
         self.permits.close();
         if let Ok(mut idle) = self.idle.lock() {
@@ -230,10 +243,10 @@ const PROMISES: [(&str, &[&str]); 5] = [
 async fn check_server(client: &Client) -> Result<(), StoreError> {
     let unavailable = |error: tokio_postgres::Error| StoreError::Unavailable(with_causes(&error));
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '10s'; \
-             SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET timezone = 'UTC'",
-        )
+             {STATEMENT_LIMIT}; SET lock_timeout = '10s'; SET timezone = 'UTC'",
+        ))
         .await
         .map_err(unavailable)?;
     let mut asked = String::from("SELECT current_setting('server_version_num')");

@@ -1,7 +1,9 @@
 //! The engine for production: pooled connections, writes that are never cancelled.
 
+use super::class::{Class, Turns};
 use super::dialect::Engine;
 use super::pool::{Connection, Loan, Pool, PostgresOptions, with_causes};
+use super::postgres_reads;
 use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
 use crate::StoreError;
 use futures_util::future::join_all;
@@ -23,6 +25,7 @@ const CONFIRMING: usize = 2;
 
 pub(super) struct Postgres {
     pool: Arc<Pool>,
+    turns: Turns,
     confirming: Arc<Semaphore>,
 }
 
@@ -31,7 +34,11 @@ impl Postgres {
         let pool = Arc::new(Pool::new(&options)?);
         let loan = pool.lend().await?;
         pool.give_back(loan);
-        Ok(Self { pool, confirming: Arc::new(Semaphore::new(CONFIRMING)) })
+        Ok(Self {
+            pool,
+            turns: postgres_reads::turns(options.connections),
+            confirming: Arc::new(Semaphore::new(CONFIRMING)),
+        })
     }
 
     /// Runs a write in a task of its own, so that an asker that goes away doesn't cut it off.
@@ -99,27 +106,9 @@ impl Postgres {
         &self,
         sql: Cow<'static, str>,
         params: Vec<Value>,
+        class: Class,
     ) -> Result<Vec<Row>, StoreError> {
-        let mut loan = self.pool.lend().await?;
-        let first = read_rows(&mut loan.connection, &sql, &params).await;
-        let error = match first {
-            Ok(rows) => {
-                self.pool.give_back(loan);
-                return Ok(rows);
-            }
-            Err(error) => error,
-        };
-        if !lost(&error, &loan.connection) {
-            self.pool.give_back(loan);
-            return Err(refused(error));
-        }
-        // The server was restarted while connections lay idle: a read may simply be asked again.
-        drop(loan);
-        self.pool.forget_idle();
-        let mut loan = self.pool.lend().await?;
-        let rows = read_rows(&mut loan.connection, &sql, &params).await.map_err(refused)?;
-        self.pool.give_back(loan);
-        Ok(rows)
+        postgres_reads::read(&self.pool, &self.turns, sql, params, class).await
     }
 
     pub(super) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
@@ -325,7 +314,7 @@ async fn begun(pool: &Pool) -> Result<Loan, StoreError> {
 }
 
 /// Whether an error means that the connection is gone, rather than that the statement was refused.
-fn lost(error: &tokio_postgres::Error, connection: &Connection) -> bool {
+pub(super) fn lost(error: &tokio_postgres::Error, connection: &Connection) -> bool {
     let ended = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
     match error.code() {
         Some(code) => ended.contains(code),
@@ -354,21 +343,25 @@ async fn execute(connection: &mut Connection, statement: &Statement) -> Result<u
     connection.client.execute(&prepared, &params).await.map_err(refused)
 }
 
-async fn read_rows(
+pub(super) async fn read_rows(
     connection: &mut Connection,
     sql: &str,
     params: &[Value],
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
     let prepared = connection.prepare(sql).await?;
     let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
-    let rows = connection.client.query(&prepared, &params).await?;
+    rows_of(&connection.client.query(&prepared, &params).await?)
+}
+
+/// Rows as they are told to whoever asked.
+pub(super) fn rows_of(rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, tokio_postgres::Error> {
     rows.iter()
         .map(|row| (0..row.len()).map(|i| row.try_get::<_, Value>(i)).collect::<Result<_, _>>().map(Row))
         .collect()
 }
 
 /// Sorts an error that came before COMMIT was sent: nothing was written.
-fn refused(error: tokio_postgres::Error) -> StoreError {
+pub(super) fn refused(error: tokio_postgres::Error) -> StoreError {
     let Some(reason) = error.as_db_error() else {
         return match error.is_closed() {
             true => StoreError::Unavailable(with_causes(&error)),

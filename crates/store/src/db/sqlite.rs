@@ -1,6 +1,7 @@
 //! The built-in engine: one thread writes and checkpoints, a few threads read.
 
 use super::binding::Alone;
+use super::class::Class;
 use super::guard::{network_file_system, real_path};
 use super::index_file;
 use super::space::Space;
@@ -138,12 +139,13 @@ impl Sqlite {
         &self,
         sql: Cow<'static, str>,
         params: Vec<Value>,
+        class: Class,
     ) -> Result<Vec<Row>, StoreError> {
-        self.readers.query(sql, params, false).await
+        self.readers.query(sql, params, class, false).await
     }
 
     pub(super) async fn prepare_only(&self, sql: String) -> Result<(), StoreError> {
-        self.readers.query(sql.into(), Vec::new(), true).await.map(drop)
+        self.readers.query(sql.into(), Vec::new(), Class::Light, true).await.map(drop)
     }
 
     /// Ends the threads after what they have begun: the readers first, so that the writer is the last and leaves
@@ -343,9 +345,7 @@ impl From<rusqlite::Error> for StoreError {
                 Self::Unavailable("another process holds the database for too long".into())
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull(String::new()),
-            Some(ErrorCode::OperationInterrupted) => {
-                Self::Unavailable("the read took too long and was ended".into())
-            }
+            Some(ErrorCode::OperationInterrupted) => Self::TooLong,
             Some(ErrorCode::SystemIoFailure) if may_lack_room(&error) => Self::DiskFull(text),
             Some(ErrorCode::SystemIoFailure) => Self::DiskFailed(text),
             _ => Self::Internal(text),

@@ -102,7 +102,7 @@ async fn list(
 ) -> Result<Json<PageView<AuditView>>, ApiError> {
     let (filter, request) = asked.query.audit()?;
     let _place = places::for_search(&state, &caller).await?;
-    let page = state.db.audit_log(&filter, request).await?;
+    let page = state.db.heavy().audit_log(&filter, request).await?;
     PageView::new(page, &asked, AuditView::new).map(Json)
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn exported(
     let next = move |after: i64| {
         let (state, filter) = (state.clone(), filter.clone());
         async move {
-            let rows = state.db.audit_after(&filter, after).await?;
+            let rows = state.db.heavy().audit_after(&filter, after).await?;
             let last = rows.last().map(|row| row.id);
             Ok((rows.into_iter().map(AuditView::new).collect(), last))
         }
@@ -180,7 +180,7 @@ pub(crate) async fn proof(state: &AppState) -> Result<ProofView, ApiError> {
         return Err(ApiError::Unavailable(detail, Duration::from_secs(2)));
     };
     let head = state.db.audit_head().await?;
-    let (proof, first) = state.db.prove_newest_audit(MAX_PROVEN_ROWS).await?;
+    let (proof, first) = state.db.heavy().prove_newest_audit(MAX_PROVEN_ROWS).await?;
     let (last, broken) = match proof {
         AuditProof::Intact(found) => (found.last_id, None),
         AuditProof::Broken(row, why) => (head.last_id, Some((row, why))),

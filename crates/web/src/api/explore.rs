@@ -225,7 +225,7 @@ pub(crate) async fn over_time(
     let searched = filter.is_indexed() || !filter.about.without.is_empty();
     let search_is_behind = !state.is_searchable(searched).await;
     let Histogram { counts, whole_since } =
-        state.db.event_histogram(filter, &steps, now, Effort::of(patience)).await?;
+        state.db.heavy().event_histogram(filter, &steps, now, Effort::of(patience)).await?;
     let bucket = |begins: i64| {
         let of = |severity| counts.get(&(begins, severity)).copied().unwrap_or_default();
         let by_severity = Severity::ALL.map(|severity| (severity.as_str(), of(Some(severity))));
@@ -270,7 +270,7 @@ async fn histogram(
 /// What the events of a list say most.
 pub(crate) async fn most_said(state: &AppState, filter: &EventFilter) -> Result<FacetsView, ApiError> {
     let search_is_behind = !state.is_searchable(filter.is_indexed()).await;
-    let found = state.db.event_facets(filter, FACETED, TOP, now()).await?;
+    let found = state.db.heavy().event_facets(filter, FACETED, TOP, now()).await?;
     let view = |facet: Facet| FacetView {
         exact: facet.exact,
         values: facet.values.into_iter().map(|(value, count)| ValueView { value, count }).collect(),
@@ -333,7 +333,7 @@ pub(crate) async fn file(
     let next = move |(place, size): (Option<Cursor>, u32)| {
         let (state, filter) = (state.clone(), filter.clone());
         async move {
-            let (events, behind) = state.db.event_batch(&filter, place, size).await?;
+            let (events, behind) = state.db.heavy().event_batch(&filter, place, size).await?;
             let size = next_size(size, &events);
             let rows = events.into_iter().map(|event| EventView::new(event, Case::Capitals)).collect();
             Ok((rows, behind.map(|behind| (Some(behind), size))))

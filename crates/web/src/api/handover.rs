@@ -22,7 +22,7 @@ use watchpost_model::triage::Verdict;
 use watchpost_model::{Invalid, Severity, Timestamp};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{Deeds, Handover, Told};
+use watchpost_store::{Db, Deeds, Handover, Told};
 
 /// From when on for those who never looked: a shift.
 const FIRST_SECONDS: i64 = 12 * 3_600;
@@ -260,7 +260,7 @@ impl HandoverView {
 
 /// What happened for the caller up to now since a time, or since they last looked.
 pub(crate) async fn report(
-    state: &AppState,
+    db: &Db,
     since: Option<Timestamp>,
     until: Timestamp,
     caller: &Caller,
@@ -274,10 +274,10 @@ pub(crate) async fn report(
     if since.is_some_and(|since| since < oldest) {
         return Err(wrong("At most 31 days ago are expected."));
     }
-    let seen_until = state.db.seen_until(user).await?;
+    let seen_until = db.seen_until(user).await?;
     let seen = seen_until.map(|seen| seen.clamp(oldest, until));
     let since = since.or(seen).unwrap_or(until.plus_seconds(-FIRST_SECONDS));
-    let handover = state.db.handover(user, since, until).await?;
+    let handover = db.handover(user, since, until).await?;
     Ok(Report { since, until, seen_until, handover })
 }
 
@@ -314,7 +314,7 @@ async fn read(
     let span = asked.query.span(now, &mut wrong);
     wrong.into_result()?;
     let _place = places::for_search(&state, &caller).await?;
-    Ok(Json(HandoverView::new(report(&state, span.since, now, &caller).await?)))
+    Ok(Json(HandoverView::new(report(&state.db.heavy(), span.since, now, &caller).await?)))
 }
 
 async fn see(

@@ -237,7 +237,7 @@ async fn all_of(state: &AppState, filter: &AlertFilter) -> Result<Option<Vec<Ale
     let mut ids = Vec::new();
     let mut request = PageRequest::numbered(1, READ_AT_ONCE);
     loop {
-        let page = state.db.alerts(filter, request).await?;
+        let page = state.db.heavy().alerts(filter, request).await?;
         ids.extend(page.rows.iter().map(|alert| alert.id));
         if ids.len() > MAX_ALERTS {
             return Ok(None);

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use watchpost_model::{Invalid, Severity, Status, Timestamp};
 use watchpost_pipeline::now;
-use watchpost_store::{AlertCounts, Bucket, Durations, MINUTES_OF_NAMES_KEPT, Series};
+use watchpost_store::{AlertCounts, Bucket, Db, Durations, MINUTES_OF_NAMES_KEPT, Series};
 
 /// Buckets in one answer: more than a screen has pixels helps nobody.
 const MAX_BUCKETS: i64 = 3_000;
@@ -251,13 +251,13 @@ fn fitting(seconds: i64) -> (&'static str, i64) {
 }
 
 /// Events by severity, step by step.
-pub(crate) async fn bars(state: &AppState, window: Window) -> Result<Vec<Bar>, ApiError> {
+pub(crate) async fn bars(db: &Db, window: Window) -> Result<Vec<Bar>, ApiError> {
     let first = window.since.seconds().div_euclid(window.grain) * window.grain;
     let n = (window.until.seconds() - first).div_euclid(window.grain) + 1;
     let at = |n: i64| Timestamp::from_micros(0).plus_seconds(first + n * window.grain);
     let bar = |n| Bar { since: at(n), until: at(n + 1), counts: [0; 4], others: 0 };
     let mut bars: Vec<Bar> = (0..n.clamp(0, MAX_BUCKETS)).map(bar).collect();
-    for bucket in counts(state, Series::EventSeverity, window, &[]).await? {
+    for bucket in counts(db, Series::EventSeverity, window, &[]).await? {
         let place = usize::try_from((bucket.from.seconds() - first).div_euclid(window.grain));
         let severity = bucket.value.parse().ok().and_then(Severity::from_code);
         let bar = place.ok().and_then(|place| bars.get_mut(place));
@@ -296,38 +296,28 @@ fn status_name(code: &str) -> String {
     status.map_or_else(|| code.to_owned(), |status| status.to_string())
 }
 
-async fn events_by_severity(state: &AppState, window: Window) -> Result<OverTime, ApiError> {
-    let counts = counts(state, Series::EventSeverity, window, &[]).await?;
+async fn events_by_severity(db: &Db, window: Window) -> Result<OverTime, ApiError> {
+    let counts = counts(db, Series::EventSeverity, window, &[]).await?;
     Ok(window.view(counts.into_iter().map(|bucket| (bucket.from, severity_name(&bucket.value), bucket.n))))
 }
 
-async fn counts(
-    state: &AppState,
-    series: Series,
-    window: Window,
-    values: &[String],
-) -> Result<Vec<Bucket>, ApiError> {
-    Ok(state.db.counts_over_time(series, window.grain, window.since, window.until, values).await?)
+async fn counts(db: &Db, series: Series, window: Window, values: &[String]) -> Result<Vec<Bucket>, ApiError> {
+    Ok(db.counts_over_time(series, window.grain, window.since, window.until, values).await?)
 }
 
-async fn events_by_name(
-    state: &AppState,
-    series: Series,
-    window: Window,
-    limit: i64,
-) -> Result<OverTime, ApiError> {
+async fn events_by_name(db: &Db, series: Series, window: Window, limit: i64) -> Result<OverTime, ApiError> {
     let kept_since = now().plus_seconds(-MINUTES_OF_NAMES_KEPT);
     if window.grain < 3_600 && window.since < kept_since {
         let message = "Sources and types are counted by the minute for three days only; choose hour or day.";
         return Err(Invalid::field(INTERVAL.name, message).into());
     }
-    let top = state.db.top(series, window.grain, window.since, window.until, limit).await?;
+    let top = db.top(series, window.grain, window.since, window.until, limit).await?;
     let names: Vec<String> = top.into_iter().map(|(name, _)| name).filter(|name| name != OTHERS).collect();
     let named = match names.is_empty() {
         true => Vec::new(),
-        false => counts(state, series, window, &names).await?,
+        false => counts(db, series, window, &names).await?,
     };
-    let all = counts(state, Series::EventSeverity, window, &[]).await?;
+    let all = counts(db, Series::EventSeverity, window, &[]).await?;
     // What has no line of its own is what is left of all events.
     let all = all.into_iter().map(|bucket| (bucket.from, OTHERS.to_owned(), bucket.n));
     let less = named.iter().map(|bucket| (bucket.from, OTHERS.to_owned(), -bucket.n)).collect::<Vec<_>>();
@@ -338,31 +328,31 @@ async fn events_by_name(
     Ok(view)
 }
 
-async fn alerts_by(state: &AppState, by: &str, window: Window) -> Result<OverTime, ApiError> {
+async fn alerts_by(db: &Db, by: &str, window: Window) -> Result<OverTime, ApiError> {
     let name = |value: &str| match (value.split_once('.'), by) {
         (Some((status, _)), "status") => status_name(status),
         (Some((_, severity)), _) => severity_name(severity),
         (None, _) => value.to_owned(),
     };
-    let counts = counts(state, Series::Alerts, window, &[]).await?;
+    let counts = counts(db, Series::Alerts, window, &[]).await?;
     Ok(window.view(counts.into_iter().map(|bucket| (bucket.from, name(&bucket.value), bucket.n))))
 }
 
 pub(crate) async fn tops(
-    state: &AppState,
+    db: &Db,
     series: Series,
     window: Window,
     limit: i64,
 ) -> Result<Vec<TopView>, ApiError> {
-    let top = state.db.top(series, window.of_names(), window.since, window.until, limit).await?;
+    let top = db.top(series, window.of_names(), window.since, window.until, limit).await?;
     Ok(top.into_iter().map(|(value, count)| TopView { value, count }).collect())
 }
 
-pub(crate) async fn reactions_in(state: &AppState, window: Window) -> Result<Reactions, ApiError> {
+pub(crate) async fn reactions_in(db: &Db, window: Window) -> Result<Reactions, ApiError> {
     let view = |found: Option<Durations>| {
         found.map(|Durations { n, mean, p90 }| DurationView { count: n, mean, p90 })
     };
-    let of = |resolved| state.db.durations(resolved, window.of_names(), window.since, window.until);
+    let of = |resolved| db.durations(resolved, window.of_names(), window.since, window.until);
     Ok(Reactions { acknowledge: view(of(false).await?), resolve: view(of(true).await?) })
 }
 
@@ -372,11 +362,11 @@ async fn events(
     asked: ListRequest,
 ) -> Result<Json<OverTime>, ApiError> {
     let window = Window::read(&asked.query, EVENTS)?;
-    let _place = places::for_search(&state, &caller).await?;
+    let (_place, db) = (places::for_search(&state, &caller).await?, state.db.heavy());
     let view = match choice(&asked.query, &EVENTS_BY)? {
-        "source_name" => events_by_name(&state, Series::EventSource, window, limit(&asked.query)?).await,
-        "event_type" => events_by_name(&state, Series::EventType, window, limit(&asked.query)?).await,
-        _ => events_by_severity(&state, window).await,
+        "source_name" => events_by_name(&db, Series::EventSource, window, limit(&asked.query)?).await,
+        "event_type" => events_by_name(&db, Series::EventType, window, limit(&asked.query)?).await,
+        _ => events_by_severity(&db, window).await,
     };
     view.map(Json)
 }
@@ -387,8 +377,8 @@ async fn alerts(
     asked: ListRequest,
 ) -> Result<Json<OverTime>, ApiError> {
     let window = Window::read(&asked.query, ALERTS)?;
-    let _place = places::for_search(&state, &caller).await?;
-    alerts_by(&state, choice(&asked.query, &ALERTS_BY)?, window).await.map(Json)
+    let (_place, db) = (places::for_search(&state, &caller).await?, state.db.heavy());
+    alerts_by(&db, choice(&asked.query, &ALERTS_BY)?, window).await.map(Json)
 }
 
 async fn top(
@@ -397,12 +387,12 @@ async fn top(
     asked: ListRequest,
 ) -> Result<Json<Tops>, ApiError> {
     let window = Window::read(&asked.query, TOP)?;
-    let _place = places::for_search(&state, &caller).await?;
+    let (_place, db) = (places::for_search(&state, &caller).await?, state.db.heavy());
     let series = match choice(&asked.query, &TOP_OF)? {
         "event_type" => Series::EventType,
         _ => Series::EventSource,
     };
-    Ok(Json(Tops { results: tops(&state, series, window, limit(&asked.query)?).await? }))
+    Ok(Json(Tops { results: tops(&db, series, window, limit(&asked.query)?).await? }))
 }
 
 async fn reactions(
@@ -411,8 +401,8 @@ async fn reactions(
     asked: ListRequest,
 ) -> Result<Json<Reactions>, ApiError> {
     let window = Window::read(&asked.query, SPAN)?;
-    let _place = places::for_search(&state, &caller).await?;
-    reactions_in(&state, window).await.map(Json)
+    let (_place, db) = (places::for_search(&state, &caller).await?, state.db.heavy());
+    reactions_in(&db, window).await.map(Json)
 }
 
 /// How many alerts there are, by where they stand and how bad they are.
@@ -431,14 +421,14 @@ async fn overview(
     asked: ListRequest,
 ) -> Result<Json<Overview>, ApiError> {
     let window = Window::read(&asked.query, SPAN)?;
-    let _place = places::for_search(&state, &caller).await?;
+    let (_place, db) = (places::for_search(&state, &caller).await?, state.db.heavy());
     Ok(Json(Overview {
         alerts: by_status_and_severity(&state.db.alert_counts().await?),
         events_stored: state.db.event_count(&[]).await?,
-        events_by_severity: events_by_severity(&state, window).await?,
-        alerts_by_status: alerts_by(&state, "status", window).await?,
-        top_sources: tops(&state, Series::EventSource, window, DEFAULT_TOP).await?,
-        top_types: tops(&state, Series::EventType, window, DEFAULT_TOP).await?,
-        reactions: reactions_in(&state, window).await?,
+        events_by_severity: events_by_severity(&db, window).await?,
+        alerts_by_status: alerts_by(&db, "status", window).await?,
+        top_sources: tops(&db, Series::EventSource, window, DEFAULT_TOP).await?,
+        top_types: tops(&db, Series::EventType, window, DEFAULT_TOP).await?,
+        reactions: reactions_in(&db, window).await?,
     }))
 }

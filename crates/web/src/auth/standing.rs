@@ -1,6 +1,7 @@
 //! Whether whoever began something that lasts still may: an export, a job. Asked again for each piece of it, from what
 //! is remembered about accounts and sessions, so that it costs nothing to ask.
 
+use crate::auth::factor;
 use crate::auth::guard::Caller;
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -42,9 +43,15 @@ impl Standing {
         }
         let Some(id) = &self.session else { return Ok(None) };
         let session = state.accounts.session(id, now()).await?;
-        let goes_on = session
-            .is_some_and(|session| session.user == self.user && session.token_epoch == account.token_epoch);
-        Ok((!goes_on).then(|| format!("the session of {name} that began it has ended")))
+        let session =
+            session.filter(|session| session.user == self.user && session.token_epoch == account.token_epoch);
+        let Some(session) = session else {
+            return Ok(Some(format!("the session of {name} that began it has ended")));
+        };
+        match factor::enough(state, &account.user, &session) {
+            Ok(()) => Ok(None),
+            Err(_) => Ok(Some(format!("{name} needs a second factor by now"))),
+        }
     }
 }
 

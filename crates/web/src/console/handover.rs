@@ -103,7 +103,7 @@ pub(crate) async fn show(
         Err(wrong) => Some(Refused::filter(ApiError::from(wrong), FIELDS, &asked)?),
     };
     let _place = places::for_search(&state, &session.caller).await?;
-    let report = report(&state, span.since, now, &session.caller).await?;
+    let report = report(&state.db.heavy(), span.since, now, &session.caller).await?;
     let page = context! {
         title => "Handover",
         said => said.text(),

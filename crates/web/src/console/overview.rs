@@ -54,13 +54,13 @@ pub(crate) async fn show(
     let events = allows(session.caller.rank, Action::ReadEvents);
     let list = if events { "/events" } else { "/alerts" };
     let pick = format!("{list}?since=SINCE&until=UNTIL");
-    let bars = stats::bars(&state, window).await?;
+    let bars = stats::bars(&state.db, window).await?;
     let [sources, types] = [("source_name", Series::EventSource), ("event_type", Series::EventType)];
     let tops = async |(name, series): (&'static str, Series)| {
-        let found = stats::tops(&state, series, window, TOP).await?;
+        let found = stats::tops(&state.db, series, window, TOP).await?;
         Ok::<_, PageError>(tops(found, &format!("{list}?since=-{range}&{name}=")))
     };
-    let pace = stats::reactions_in(&state, Window::last(PACE_SECONDS)).await?;
+    let pace = stats::reactions_in(&state.db, Window::last(PACE_SECONDS)).await?;
     let page = context! {
         title => "Overview",
         said => said.text(),
@@ -68,7 +68,7 @@ pub(crate) async fn show(
         stored,
         open => open(&counts),
         acknowledged => counts.sum(&[Status::Acknowledged], &[]),
-        handover => handover::view(&report(&state, None, now(), &session.caller).await?),
+        handover => handover::view(&report(&state.db, None, now(), &session.caller).await?),
         worst => worst(&state).await?,
         ranges => RANGES.map(|(name, says, _)| context! { name, says, chosen => name == range }),
         chart => stacked("events", &bars, &Pick { address: &pick }),

@@ -4,6 +4,7 @@
 mod bodies;
 mod exports;
 mod jobs;
+mod searches;
 
 use crate::server::{Engine, Server};
 use std::path::PathBuf;
@@ -19,10 +20,17 @@ struct Hold {
 impl Hold {
     /// A server that can be held at a place, after each has passed it so often.
     fn server(engine: Engine, place: &str, times: usize) -> (Server, Self) {
+        Self::with(engine, place, times, &[])
+    }
+
+    fn with(engine: Engine, place: &str, times: usize, settings: &[(&str, &str)]) -> (Server, Self) {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("hold");
         let held = format!("{place}:{times}:{}", file.display());
-        (Server::with(engine, &[("FAULT_HOLD", &held)]), Self { file, _folder: folder })
+        (
+            Server::with(engine, &[settings, &[("FAULT_HOLD", held.as_str())]].concat()),
+            Self { file, _folder: folder },
+        )
     }
 
     fn begin(&self) {

@@ -76,7 +76,7 @@ async fn page(
     let found = match asked.query.audit() {
         Ok((filter, request)) => {
             let _place = places::for_search(state, &session.caller).await?;
-            Ok(state.db.audit_log(&filter, request).await?)
+            Ok(state.db.heavy().audit_log(&filter, request).await?)
         }
         Err(error) => Err(Refused::filter(error, FILTER, &asked)?),
     };
