@@ -6,7 +6,7 @@ use crate::tools::{self, Tools};
 use crate::{cargo, run, security};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What a soak consists of when nobody chooses.
 const SOAKED: [&str; 5] = ["durability", "overload", "shapes", "bombs", "same_key"];
@@ -65,9 +65,10 @@ fn soak_faults(arguments: &[OsString]) -> Result<()> {
     let (rounds, names) = choice(arguments, 100)?;
     let tools = tools::find_or_install()?;
     let cluster = Cluster::start(&tools.postgres)?;
-    let listed = suite(&tools, &cluster).args(["--list", "--format", "terse"]).output()?;
+    let mut list = suite(&tools, &cluster);
+    let listed = list.args(["--list", "--format", "terse"]).stderr(Stdio::inherit()).output()?;
     if !listed.status.success() {
-        bail!("the tests can't be listed: {}", String::from_utf8_lossy(&listed.stderr));
+        bail!("the tests can't be listed");
     }
     let listed = String::from_utf8_lossy(&listed.stdout);
     let wanted = |test: &str| names.is_empty() || names.iter().any(|name| test.contains(name.as_str()));

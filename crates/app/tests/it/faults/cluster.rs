@@ -97,6 +97,14 @@ impl Template {
         (own, Cluster { data, port: free_port() })
     }
 
+    /// A primary with its data in a folder.
+    pub(crate) fn put_into(&self, folder: &Path) -> Cluster {
+        run(Command::new("cp").arg("-a").arg(self.folder.path().join("primary")).arg(folder));
+        let cluster = Cluster { data: folder.join("primary"), port: free_port() };
+        cluster.configure(&[]);
+        cluster
+    }
+
     /// A primary that commits nothing before its standby has it.
     pub(crate) fn pair(&self) -> Pair {
         let (first, primary) = self.copy("primary");
@@ -119,6 +127,22 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// Lets the user that clusters are run as own a folder.
+    pub(crate) fn give(folder: &Path) {
+        if let Some(user) = other_user() {
+            run(Command::new("chown").arg(user).arg(folder));
+        }
+    }
+
+    /// The primary that was running in a folder when its machine ended.
+    pub(crate) fn left_in(folder: &Path) -> Self {
+        let cluster = Self { data: folder.join("primary"), port: free_port() };
+        // The process that it names is no longer there, or is somebody else's.
+        std::fs::remove_file(cluster.data.join("postmaster.pid")).ok();
+        cluster.configure(&[]);
+        cluster
+    }
+
     fn configure(&self, settings: &[(&str, &str)]) {
         let socket = self.data.parent().unwrap().display().to_string();
         let port = self.port.to_string();
@@ -145,8 +169,14 @@ impl Cluster {
     }
 
     pub(crate) fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it with more in its environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) {
         let log = self.data.parent().unwrap().join("log");
         let mut command = self.control(&["-w", "-t", "60", "-l"]);
+        command.envs(environment.iter().copied());
         let started = command.arg(&log).arg("start").status().unwrap();
         assert!(started.success(), "{}", std::fs::read_to_string(&log).unwrap_or_default());
     }

@@ -7,12 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What the file system has of the disk; marks are written behind it.
-const FILE_SYSTEM: &str = "64M";
-const DISK: u64 = 96 << 20;
+/// Marks are written behind whatever the file system has of the disk.
+pub(super) const MARKS: u64 = 1 << 30;
+const DISK: u64 = MARKS + (1 << 20);
 const LOG: u64 = 16 << 30;
-/// Where marks go, and where the log has them.
-pub(super) const MARKS: u64 = 80 << 20;
 pub(super) const MARK: &[u8; 8] = b"a mark: ";
 /// What every folder of this is named, with the process it belongs to.
 const NAME: &str = "watchpost-power-loss-";
@@ -79,8 +77,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// A disk with an empty file system.
-    pub(super) fn new() -> Self {
+    /// A disk with an empty file system of so many MiB.
+    pub(super) fn new(size: u32) -> Self {
         let folder = folder();
         let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         File::create(file("disk")).unwrap().set_len(DISK).unwrap();
@@ -115,7 +113,7 @@ impl Disk {
             std::thread::sleep(Duration::from_millis(5));
         }
         let made_at_once = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-        run("mkfs.ext4", &["-q", "-F", "-E", made_at_once, exported.to_str().unwrap(), FILE_SYSTEM]);
+        run("mkfs.ext4", &["-q", "-F", "-E", made_at_once, exported.to_str().unwrap(), &format!("{size}M")]);
         disk.marks = OpenOptions::new().write(true).open(&exported).unwrap();
         disk
     }

@@ -132,7 +132,7 @@ pub(super) struct Images<'a> {
 impl<'a> Images<'a> {
     pub(super) fn new(log: &'a Log, place: &'a Path) -> Self {
         let certain = File::create(place).unwrap();
-        // The part behind the file system isn't needed.
+        // The part behind the marks isn't needed; what was never written takes no room.
         certain.set_len(MARKS).unwrap();
         Self { log, certain, place, applied: 0, unflushed: 0 }
     }
@@ -148,7 +148,7 @@ impl<'a> Images<'a> {
             log.apply(entry, &self.certain);
         }
         self.applied = flushed;
-        let copied = Command::new("cp").arg(self.place).arg(image).status().unwrap();
+        let copied = Command::new("cp").arg("--sparse=always").arg(self.place).arg(image).status().unwrap();
         assert!(copied.success());
         let image = File::options().write(true).open(image).unwrap();
         let mut dice = Dice::new(seed);

@@ -1,32 +1,25 @@
-//! Power that goes while the server writes, on SQLite: a disk writes down everything that is done to it, when clients
+//! Power that goes while the server writes, on SQLite (`postgres.rs` has the other engine): a disk writes down everything that is done to it, when clients
 //! were told yes as well, and from that the states are made that the disk may be in when the power goes. The server
 //! is started on each, and the ledger judges what it finds.
 
 mod disk;
 mod log;
+mod postgres;
 
 use crate::faults::rounds;
 use crate::ledger::Ledger;
-use crate::server::Server;
+use crate::server::{Engine, Server};
 use disk::{Disk, Mounted};
 use log::{Dice, Images, Log};
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What the server does while it is recorded. Marks of the first kind say where each begins.
-const PHASES: [&str; 7] = [
-    "first start",
-    "load",
-    "stop",
-    "start after a stop",
-    "load after it",
-    "start after a kill",
-    "load after that",
-];
+/// Marks of the first kind say where a phase begins: a start, a load, a stop.
 const PHASE: u64 = 1;
 /// The second kind says how many requests were answered yes.
 const ANSWERED: u64 = 2;
@@ -51,8 +44,9 @@ fn wait_for_a_checkpoint(server: &Server) {
     let late = Instant::now() + Duration::from_secs(60);
     loop {
         let mut head = [0; 16];
-        File::open(&log).unwrap().read_exact(&mut head).unwrap();
-        if head[12..] != [0; 4] {
+        // A log that was cut to nothing has no head until the next commit.
+        let read = File::open(&log).unwrap().read_exact(&mut head);
+        if read.is_ok() && head[12..] != [0; 4] {
             return;
         }
         assert!(Instant::now() < late, "no checkpoint falls into the load");
@@ -60,47 +54,61 @@ fn wait_for_a_checkpoint(server: &Server) {
     }
 }
 
+/// The keys of requests, in the order in which they were answered yes.
+type Answered = Arc<Mutex<Vec<String>>>;
+
+/// Writes down on a disk which requests of a ledger are answered yes, and when.
+fn witness(ledger: &mut Ledger, disk: &Arc<Disk>) -> Answered {
+    let answered = Answered::default();
+    let (list, marked) = (answered.clone(), disk.clone());
+    ledger.witness = Some(Box::new(move |name: &str| {
+        let mut list = list.lock().unwrap();
+        list.push(name.to_owned());
+        marked.mark(ANSWERED, list.len() as u64);
+    }));
+    answered
+}
+
+/// Eight writers, a stop and a kill, with these settings.
+fn recorded(settings: &[(&str, &str)]) -> Recording {
+    disk::sweep();
+    let disk = Arc::new(Disk::new(64));
+    let folder = disk::folder();
+    let place = folder.path().join("watchpost-data");
+    std::fs::create_dir(&place).unwrap();
+    let mounted = disk.mount(&place);
+    let begin = |phase: u64| disk.mark(PHASE, phase);
+    begin(0);
+    let mut server = Server::prepared(folder, mounted, settings);
+    let mut ledger = Ledger::new(&server);
+    let answered = witness(&mut ledger, &disk);
+    begin(1);
+    ledger.write(&server, LOAD, || {
+        begin(2);
+        assert_eq!(server.stop(), Some(0));
+    });
+    begin(3);
+    server.restart();
+    begin(4);
+    // Many commits make a long log, and few events are soon looked at.
+    ledger.single = true;
+    ledger.write(&server, LOAD, || {
+        wait_for_a_checkpoint(&server);
+        server.kill();
+    });
+    begin(5);
+    server.restart();
+    begin(6);
+    ledger.single = false;
+    ledger.write(&server, LOAD, || server.kill());
+    begin(7);
+    drop(server);
+    Recording::of(disk, ledger, answered)
+}
+
 impl Recording {
-    /// Eight writers, a stop and a kill, with these settings.
-    fn new(settings: &[(&str, &str)]) -> Self {
-        disk::sweep();
-        let disk = Arc::new(Disk::new());
-        let folder = disk::folder();
-        let place = folder.path().join("watchpost-data");
-        std::fs::create_dir(&place).unwrap();
-        let mounted = disk.mount(&place);
-        let begin = |phase: u64| disk.mark(PHASE, phase);
-        begin(0);
-        let mut server = Server::prepared(folder, mounted, settings);
-        let mut ledger = Ledger::new(&server);
-        let answered = Arc::new(Mutex::new(Vec::new()));
-        let (list, marked) = (answered.clone(), disk.clone());
-        ledger.witness = Some(Box::new(move |name: &str| {
-            let mut list = list.lock().unwrap();
-            list.push(name.to_owned());
-            marked.mark(ANSWERED, list.len() as u64);
-        }));
-        begin(1);
-        ledger.write(&server, LOAD, || {
-            begin(2);
-            assert_eq!(server.stop(), Some(0));
-        });
-        begin(3);
-        server.restart();
-        begin(4);
-        // Many commits make a long log, and few events are soon looked at.
-        ledger.single = true;
-        ledger.write(&server, LOAD, || {
-            wait_for_a_checkpoint(&server);
-            server.kill();
-        });
-        begin(5);
-        server.restart();
-        begin(6);
-        ledger.single = false;
-        ledger.write(&server, LOAD, || server.kill());
-        begin(7);
-        drop(server);
+    /// What was recorded, once nothing is mounted any more.
+    fn of(disk: Arc<Disk>, mut ledger: Ledger, answered: Answered) -> Self {
         ledger.witness = None;
         let disk = Arc::into_inner(disk).expect("nobody else marks any more");
         let answered = Arc::into_inner(answered).unwrap().into_inner().unwrap();
@@ -109,10 +117,7 @@ impl Recording {
 
     /// Where each phase begins, and where the last one ends.
     fn phases(&self) -> Vec<usize> {
-        let begins = self.log.marks.iter().filter(|mark| mark.kind == PHASE).map(|mark| mark.entry);
-        let begins: Vec<usize> = begins.collect();
-        assert_eq!(begins.len(), PHASES.len() + 1);
-        begins
+        self.log.marks.iter().filter(|mark| mark.kind == PHASE).map(|mark| mark.entry).collect()
     }
 
     /// How many requests were answered yes when an entry was written down.
@@ -126,8 +131,9 @@ impl Recording {
         let (begins, mut dice) = (self.phases(), Dice::new(seed));
         let mut moments: Vec<usize> = (0..count)
             .map(|n| {
-                let phase = n / 2 % PHASES.len();
-                let within = if n % 2 == 0 { (0, PHASES.len()) } else { (phase, phase + 1) };
+                let phases = begins.len() - 1;
+                let phase = n / 2 % phases;
+                let within = if n % 2 == 0 { (0, phases) } else { (phase, phase + 1) };
                 let (first, last) = (begins[within.0], begins[within.1]);
                 let moment = first + dice.roll((last - first).max(1));
                 // Most is at stake just before the disk is asked to keep it.
@@ -158,32 +164,9 @@ impl std::fmt::Debug for Found {
     }
 }
 
-/// Starts a server on an image, and asks the ledger.
-fn look(image: &std::path::Path, recording: &Recording, answered: usize) -> Found {
-    let looked = catch_unwind(AssertUnwindSafe(|| {
-        let folder = disk::folder();
-        let place = folder.path().join("watchpost-data");
-        std::fs::create_dir(&place).unwrap();
-        let mounted = Mounted::new(image, &place);
-        let server = Server::prepared(folder, mounted, &[]);
-        // Before the first answer nobody has a key yet.
-        let curiosity = if answered > 0 { CURIOSITY } else { 0 };
-        recording.ledger.when(&recording.answered[..answered], curiosity).check(&server);
-        let newest = |query: &str| {
-            let page = server.admin().get(&format!("/api/v1/events?page_size=1{query}")).expect(200);
-            page["results"][0]["id"].as_i64()
-        };
-        assert_eq!(newest("&search=number"), newest(""), "search finds what is stored");
-        let verified = server.command().args(["audit", "verify"]).output().unwrap();
-        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
-        server.kill();
-        for file in ["watchpost.db", "watchpost-search.db"] {
-            let database = rusqlite::Connection::open(place.join(file)).unwrap();
-            let said: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-            assert_eq!(said, "ok", "{file}");
-        }
-    }));
-    let Err(said) = looked else { return Found::Whole };
+/// What a look at an image finds.
+fn found(look: impl FnOnce()) -> Found {
+    let Err(said) = catch_unwind(AssertUnwindSafe(look)) else { return Found::Whole };
     let said = said.downcast_ref::<String>().cloned().unwrap_or_else(|| {
         said.downcast_ref::<&str>().map_or_else(|| "it failed".to_owned(), |said| (*said).to_owned())
     });
@@ -193,6 +176,41 @@ fn look(image: &std::path::Path, recording: &Recording, answered: usize) -> Foun
     }
 }
 
+/// Asks the ledger, as it was when so many requests were answered yes, and the audit log.
+fn judge(server: &Server, recording: &Recording, answered: usize) {
+    // Before the first answer nobody has a key yet.
+    let curiosity = if answered > 0 { CURIOSITY } else { 0 };
+    recording.ledger.when(&recording.answered[..answered], curiosity).check(server);
+    let newest = |query: &str| {
+        let page = server.admin().get(&format!("/api/v1/events?page_size=1{query}")).expect(200);
+        page["results"][0]["id"].as_i64()
+    };
+    assert_eq!(newest("&search=number"), newest(""), "search finds what is stored");
+    let verified = server.command().args(["audit", "verify"]).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+/// Starts a server on an image and looks at all it has.
+fn look(image: &Path, recording: &Recording, answered: usize) -> Found {
+    found(|| {
+        let folder = disk::folder();
+        let place = folder.path().join("watchpost-data");
+        std::fs::create_dir(&place).unwrap();
+        let mounted = Mounted::new(image, &place);
+        let server = Server::prepared(folder, mounted, &[]);
+        judge(&server, recording, answered);
+        server.kill();
+        for file in ["watchpost.db", "watchpost-search.db"] {
+            let database = rusqlite::Connection::open(place.join(file)).unwrap();
+            let said: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(said, "ok", "{file}");
+        }
+    })
+}
+
+/// How an image is looked at, when so many requests had been answered yes.
+type Look = fn(&Path, &Recording, usize) -> Found;
+
 /// What came of each image, with its moment.
 struct Looked {
     found: Vec<(usize, Found)>,
@@ -200,7 +218,12 @@ struct Looked {
 }
 
 /// Makes an image for each moment and looks at it, two at a time, until one is as it is wanted.
-fn look_at_all(recording: &Recording, moments: &[usize], seed: usize, enough: fn(&Found) -> bool) -> Looked {
+fn look_at_all(
+    recording: &Recording,
+    moments: &[usize],
+    seed: usize,
+    (look, enough): (Look, fn(&Found) -> bool),
+) -> Looked {
     let folder = disk::folder();
     let certain = folder.path().join("certain");
     let images = Mutex::new((Images::new(&recording.log, &certain), moments.iter().enumerate()));
@@ -228,14 +251,14 @@ fn look_at_all(recording: &Recording, moments: &[usize], seed: usize, enough: fn
     Looked { found: found.into_inner().unwrap(), unflushed }
 }
 
-#[test]
-fn everything_acknowledged_survives_a_loss_of_power() {
-    let (rounds, started) = (rounds(100), Instant::now());
+/// Makes so many disks whose power went, and fails when one of them lost something.
+fn nothing_is_lost(engine: Engine, rounds: usize, recorded: fn() -> Recording, look: Look) {
+    let started = Instant::now();
     let (mut left, mut seed, mut unflushed, mut writes, mut answers) = (rounds, 0, 0, 0, 0);
     while left > 0 {
-        let recording = Recording::new(&[]);
+        let recording = recorded();
         let moments = recording.moments(left.min(IMAGES), seed);
-        let looked = look_at_all(&recording, &moments, seed, |found| !matches!(found, Found::Whole));
+        let looked = look_at_all(&recording, &moments, seed, (look, |found| !matches!(found, Found::Whole)));
         let wrong: Vec<_> = looked.found.iter().filter(|one| !matches!(one.1, Found::Whole)).collect();
         assert!(wrong.is_empty(), "seed {seed}, entries of {}: {wrong:?}", recording.log.len());
         left -= moments.len();
@@ -246,35 +269,44 @@ fn everything_acknowledged_survives_a_loss_of_power() {
     }
     assert!(unflushed > 0, "there was nothing to lose");
     println!(
-        "{rounds} disks whose power went ({writes} writes, {answers} answers, {:.1} unflushed writes a disk, {} ms a disk): \
-         nothing lost, fewer than {:.1} % lose something",
+        "{rounds} disks of {engine:?} whose power went ({writes} writes, {answers} answers, {:.1} unflushed writes a disk, \
+         {} ms a disk): nothing lost, fewer than {:.1} % lose something",
         unflushed as f64 / rounds as f64,
         started.elapsed().as_millis() as usize / rounds,
         300.0 / rounds as f64
     );
 }
 
-/// A server that doesn't keep what it says loses something on one of a few disks.
-fn is_noticed(what: &str, settings: &[(&str, &str)]) {
-    let (recording, seed) = (Recording::new(settings), 7);
+#[test]
+fn everything_acknowledged_survives_a_loss_of_power() {
+    nothing_is_lost(Engine::Sqlite, rounds(100), || recorded(&[]), look);
+}
+
+/// A server or database that doesn't keep what it says loses something on one of a few disks.
+fn is_noticed(what: &str, recording: &Recording, look: Look) {
     // From the first answer on.
-    let begins = recording.phases()[1];
+    let (begins, seed) = (recording.phases()[1], 7);
     let moments: Vec<usize> =
         recording.moments(40, seed).into_iter().filter(|moment| *moment > begins).collect();
-    let looked = look_at_all(&recording, &moments, seed, |found| matches!(found, Found::Lost(_)));
+    let looked = look_at_all(recording, &moments, seed, (look, |found| matches!(found, Found::Lost(_))));
     let lost = looked.found.iter().filter(|one| matches!(one.1, Found::Lost(_))).count();
     println!("control, {what}: {lost} of the first {} disks lost something", looked.found.len());
     assert!(lost > 0, "{what} goes unnoticed: {:?}", looked.found);
 }
 
+/// The library that lets nothing be synced.
+fn eatmydata() -> String {
+    std::env::var("WATCHPOST_TEST_EATMYDATA")
+        .expect("libeatmydata is needed for this test: run `cargo xtask test`")
+}
+
 #[test]
 fn a_log_that_isnt_synced_at_each_commit_is_noticed() {
-    is_noticed("synchronous_normal", &[("FAULT_MUTANT", "synchronous_normal")]);
+    let recording = recorded(&[("FAULT_MUTANT", "synchronous_normal")]);
+    is_noticed("synchronous_normal", &recording, look);
 }
 
 #[test]
 fn a_disk_that_is_never_asked_to_sync_is_noticed() {
-    let library = std::env::var("WATCHPOST_TEST_EATMYDATA")
-        .expect("libeatmydata is needed for this test: run `cargo xtask test`");
-    is_noticed("libeatmydata", &[("LD_PRELOAD", &library)]);
+    is_noticed("libeatmydata", &recorded(&[("LD_PRELOAD", &eatmydata())]), look);
 }
