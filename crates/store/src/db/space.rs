@@ -91,8 +91,7 @@ impl Space {
 
     /// Looks whether there is room again, now and then.
     pub(super) fn look(&self) {
-        let is_due = self.last.lock().is_ok_and(|mut last| due(&mut last.look, BETWEEN_LOOKS));
-        if !self.is_full() || !is_due {
+        if !self.is_full() || !self.last.lock().is_ok_and(|mut last| due(&mut last.look, BETWEEN_LOOKS)) {
             return;
         }
         let keeps = self.keeps.load(Ordering::Relaxed);
@@ -112,7 +111,7 @@ impl Space {
     fn make_reserve(&self) -> bool {
         let made = self.is_roomy() && fill(&self.reserve()).is_ok();
         if !made {
-            std::fs::remove_file(self.reserve()).ok();
+            self.give_up_reserve();
         }
         made
     }

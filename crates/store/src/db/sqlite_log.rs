@@ -166,8 +166,9 @@ impl Log {
         let outcome = checkpoint(writer, "RESTART");
         writer.busy_timeout(BUSY_TIMEOUT)?;
         let (pages, copied, busy) = outcome?;
-        // All is copied: the next transaction begins a new log as soon as the last reader lets go of this one.
-        self.begins = pages == copied && !faults::mutant("log_unbound");
+        // All is copied: the next transaction begins a new log as soon as the last reader lets go of this one. No pages are
+        // counted when another process was at it.
+        self.begins = pages >= 0 && pages == copied && !faults::mutant("log_unbound");
         Ok(Outcome { pages, copied, held_up: busy })
     }
 }

@@ -152,29 +152,40 @@ impl Writing {
 
     /// Finds out what a failure of the disk means, and does what has to be done about it.
     fn judge<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let result = match result {
-            // What SQLite says of a write that failed for whatever reason.
-            Err(StoreError::DiskFull(doubt)) if !doubt.is_empty() && !self.desk.space.lacks_room() => {
-                Err(StoreError::DiskFailed(doubt))
-            }
-            result => result,
-        };
+        let result = result.map_err(|error| self.without_doubt(error));
         match &result {
             Err(StoreError::DiskFull(_)) => {
                 self.desk.space.ran_out();
-                // With the room of the reserve, the room in the log can be had again.
-                self.log.copy(&mut self.desk.connection).ok();
-            }
-            Err(StoreError::DiskFailed(reason)) => {
-                tracing::error!(file = self.desk.name, reason, "the disk failed: nothing more is written");
-                self.disk_failed = Some(reason.clone());
-                if let Some(report) = &self.desk.report_disk {
-                    report.send_replace(Some(reason.clone()));
+                // With the room of the reserve, the room in the log can be had again. That it can't is no news, but a
+                // disk that fails at it is.
+                let copied = self.log.copy(&mut self.desk.connection);
+                if let Err(StoreError::DiskFailed(reason)) = copied.map_err(|error| self.without_doubt(error))
+                {
+                    self.failed(&reason);
                 }
             }
+            Err(StoreError::DiskFailed(reason)) => self.failed(reason),
             _ => {}
         }
         result
+    }
+
+    /// SQLite says the same of some writes whether they failed for want of room or not.
+    fn without_doubt(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::DiskFull(doubt) if !doubt.is_empty() && !self.desk.space.lacks_room() => {
+                StoreError::DiskFailed(doubt)
+            }
+            error => error,
+        }
+    }
+
+    fn failed(&mut self, reason: &str) {
+        tracing::error!(file = self.desk.name, reason, "the disk failed: nothing more is written");
+        self.disk_failed = Some(reason.to_owned());
+        if let Some(report) = &self.desk.report_disk {
+            report.send_replace(Some(reason.to_owned()));
+        }
     }
 }
 

@@ -71,7 +71,7 @@ fn a_disk_that_fails_under_the_search_index_leaves_events_alone() {
     while !server.log.lock().unwrap().contains("the disk failed") {
         assert!(Instant::now() < late, "the index never failed");
         n += 1;
-        admin.event("HIGH", &format!("needle{n} in the stack"));
+        admin.event("HIGH", &format!("needle{n}end in the stack"));
     }
     admin.event("HIGH", "lastneedle");
     assert_eq!(server.anonymous().get("/readyz").status, 200, "events can still be stored");
@@ -82,7 +82,7 @@ fn a_disk_that_fails_under_the_search_index_leaves_events_alone() {
     assert_eq!(server.stop(), Some(0));
     server.restart();
     let admin = server.admin();
-    for wanted in ["lastneedle", &format!("needle{n}"), "needle1"] {
+    for wanted in ["lastneedle", &format!("needle{n}end"), "needle1end"] {
         assert_eq!(admin.get(&format!("/api/v1/events?search={wanted}")).expect(200)["count"], 1, "{wanted}");
     }
     assert_eq!(admin.get("/api/v1/events?search=stack").expect(200)["count"], n);
