@@ -38,7 +38,7 @@ pub(crate) fn soak(tools: &Tools, python: &Path, cluster: &Cluster, minutes: u32
     let release = target().join("release");
     let mut compared = Command::new(release.join("watchpost-bench"));
     run(compared.args(["--only", "log-ins"]).env("WATCHPOST_BIN", release.join("watchpost")))?;
-    say("== the API with each role, TLS, the audit log, floods and slow bodies");
+    say("== the API with each role, TLS, the audit log, floods, slow bodies, searches and exports");
     let mut tests = cargo();
     tests.args(["test", "--release", "-p", "watchpost", "--features", "watchpost/faults", "--test", "soak"]);
     tests.args(["--", "--nocapture", "--test-threads=1"]);

@@ -373,6 +373,7 @@ impl From<StoreError> for ApiError {
                 Busy::all("busy", "Too many jobs with many alerts are under way.", LATER)
             }
             StoreError::TooLong => {
+                tracing::warn!("a read took too long and was ended");
                 let detail = "This took longer than five seconds and was stopped. Ask for less: a shorter time, or a severity, source or type.";
                 Busy::all("took_too_long", detail, LATER)
             }

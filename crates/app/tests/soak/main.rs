@@ -10,6 +10,7 @@ mod broken;
 mod database;
 mod documented;
 mod flood;
+mod inside;
 #[path = "../it/server.rs"]
 #[allow(dead_code, reason = "the daily suite uses all of it")]
 mod server;

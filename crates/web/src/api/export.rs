@@ -17,6 +17,9 @@ use std::time::Duration;
 use watchpost_model::{Action, Invalid, Timestamp};
 use watchpost_store::{StoreError, faults};
 
+/// How often a piece of an export is asked for while too much else is being looked up.
+const TRIES: usize = 6;
+
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExportFormat {
@@ -124,7 +127,7 @@ pub(crate) fn answer<T, P, F>(
 ) -> Response
 where
     T: Exported,
-    P: Send + 'static,
+    P: Clone + Send + Sync + 'static,
     F: Future<Output = Result<(Vec<T>, Option<P>), StoreError>> + Send + 'static,
 {
     let day: String = at.to_string().chars().take("2026-11-20".len()).collect();
@@ -141,10 +144,18 @@ where
             while faults::held("export", pieces) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            match permit.standing.lost(&permit.state).await {
-                Ok(None) => Ok(next(place).await?),
-                Ok(Some(why)) => Err(Broken::Lost(why)),
-                Err(error) => Err(Broken::Unsure(error)),
+            let mut tries = 0;
+            loop {
+                match permit.standing.lost(&permit.state).await {
+                    Ok(None) => {}
+                    Ok(Some(why)) => return Err(Broken::Lost(why)),
+                    Err(error) => return Err(Broken::Unsure(error)),
+                }
+                match next(place.clone()).await {
+                    // Searches come before it. Its client has waited for longer than that.
+                    Err(StoreError::Crowded | StoreError::TooLong) if tries < TRIES => tries += 1,
+                    found => return Ok(found?),
+                }
             }
         };
         match piece.await {
