@@ -13,6 +13,7 @@ pub mod filter;
 pub mod id;
 pub mod invalid;
 pub mod key;
+mod name;
 pub mod net;
 pub mod page;
 pub mod password;

@@ -50,8 +50,10 @@ pub fn check_username(given: &Given<'_>) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@.+-_".contains(c);
     let known = |c: char| c.is_alphanumeric() && GeneralSecurityProfile::identifier_allowed(c);
     if !name.chars().all(|c| plain(c) || known(c)) || !name.chars().any(char::is_alphanumeric) {
-        return Err("Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters."
-            .into());
+        return Err(
+            "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters."
+                .into(),
+        );
     }
     if !name.as_str().is_single_script() {
         return Err("The letters of a username must be of one script: those of others look alike.".into());

@@ -8,7 +8,7 @@ use crate::sessions::END_SESSIONS_OF;
 use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::page::{Page, PageRequest};
-use watchpost_model::user::{Theme, TimeZone};
+use watchpost_model::user::{Theme, TimeZone, name_key};
 use watchpost_model::{Role, Timestamp, User, UserId};
 
 macro_rules! select_users {
@@ -46,7 +46,8 @@ const NAMES: &str = "user_names_name_key";
 const OWNER_OF_NAME: &str = "SELECT user_id FROM user_names WHERE name_key = ?1";
 
 /// The last condition keeps the last active Admin: the change leaves this user one, or another is left.
-const UPDATE: &str = "UPDATE users SET username = ?2, username_key = ?3, email = ?4, role = ?5, active = ?6,
+const UPDATE: &str = "UPDATE users SET username = ?2,
+         username_key = CASE WHEN username = ?2 THEN username_key ELSE ?3 END, email = ?4, role = ?5, active = ?6,
          password_hash = ?7, token_epoch = ?8, updated_at = ?9, password_until = ?12, version = version + 1
      WHERE id = ?1 AND version = ?10
        AND (?11 = 1 OR EXISTS (SELECT 1 FROM users o WHERE o.role = 'ADMIN' AND o.active = 1 AND o.id <> ?1))";
@@ -133,11 +134,6 @@ pub struct UserChange {
     pub password: Option<NewPassword>,
 }
 
-/// The form of a name that is unique.
-fn name_key(username: &str) -> String {
-    username.to_lowercase()
-}
-
 /// A pattern for texts that hold this one, in small letters.
 fn anywhere(part: &str) -> String {
     let mut pattern = String::from("%");
@@ -193,7 +189,12 @@ impl Db {
 
     /// A user by name in any letter case, with their credentials.
     pub async fn credentials_by_name(&self, username: &str) -> Result<Option<Credentials>, StoreError> {
-        let row = self.read_one(BY_NAME, vec![name_key(username).into()]).await?;
+        let (key, before) = (name_key(username), username.to_lowercase());
+        let mut row = self.read_one(BY_NAME, vec![key.as_str().into()]).await?;
+        // A name that was given before names were written in one way only.
+        if row.is_none() && before != key {
+            row = self.read_one(BY_NAME, vec![before.into()]).await?;
+        }
         row.map(|row| credentials(&row)).transpose()
     }
 

@@ -12,6 +12,7 @@ use crate::throttle::network;
 use std::time::Duration;
 use watchpost_model::UserId;
 use watchpost_model::text::shown;
+use watchpost_model::user::name_key;
 use watchpost_pipeline::now;
 use watchpost_store::{Credentials, Patience};
 
@@ -43,7 +44,7 @@ impl Attempt {
             true => None,
             false => state.db.credentials_by_name(username).await?,
         };
-        let (name, network) = (fingerprint(&username.to_lowercase()), network(caller.peer).to_string());
+        let (name, network) = (fingerprint(&name_key(username)), network(caller.peer).to_string());
         let pair = format!("name from place {}", fingerprint(&format!("{name} {network}")));
         let (by_name, by_place) = (format!("name {name}"), format!("place {network}"));
         let whose = known.as_ref().map_or(NOBODY, |known| known.user.id);

@@ -72,13 +72,25 @@ async fn with_role(
     }
 }
 
+/// None of the names that the provider knows somebody by can be one here.
+async fn no_name(state: &AppState, name: &str, why: &str, caller: &Caller) -> Refused {
+    refused(state, caller, &format!("{name} can't be a user name: {why}")).await;
+    Refused::NotAllowed(format!(
+        "The provider calls you {name}, which can't be a user name here. {why} Have it changed at the provider."
+    ))
+}
+
 /// Makes a user. A name that is taken belongs to somebody else, whatever the provider says: accounts are never joined
 /// by their names or addresses.
 async fn create(state: &AppState, person: &Person, role: Role, caller: &Caller) -> Result<User, Refused> {
     let text = |text: &str| Given::Text(text.to_owned().into());
     let email = check_email(&text(&person.email)).unwrap_or_default();
-    let name = person.names.iter().find_map(|name| check_username(&text(name)).ok());
-    let name = name.unwrap_or_else(|| "user".into());
+    let checked: Vec<_> = person.names.iter().map(|name| check_username(&text(name))).collect();
+    let name = match (checked.iter().find_map(|name| name.as_ref().ok()), checked.first()) {
+        (Some(name), _) => name.clone(),
+        (None, Some(Err(why))) => return Err(no_name(state, &person.names[0], why, caller).await),
+        (None, _) => "user".into(),
+    };
     for number in 1..=NAMES {
         let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };
         let new = NewAccount {

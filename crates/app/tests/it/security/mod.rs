@@ -7,6 +7,7 @@ mod guessing;
 mod injection;
 mod keys;
 mod matrix;
+mod names;
 mod pages;
 mod passwords;
 mod requirement;
