@@ -4,6 +4,7 @@ use crate::auth::accounts::Accounts;
 use crate::auth::passwords::Passwords;
 use crate::auth::refusals::Refusals;
 use crate::auth::seal::Seal;
+use crate::auth::session::Forms;
 use crate::auth::token::Tokens;
 use crate::metrics::WebMetrics;
 use crate::places::Places;
@@ -44,6 +45,7 @@ pub struct Inner {
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Tokens,
     pub(crate) seal: Seal,
+    pub(crate) forms: Forms,
     pub(crate) refusals: Refusals,
     /// Where people may log in instead.
     pub(crate) provider: Option<Provider>,
@@ -80,6 +82,7 @@ impl AppState {
             passwords: Passwords::new(),
             tokens: Tokens::new(settings.secret_keys()),
             seal: Seal::new(settings.secret_keys()),
+            forms: Forms::new(&settings),
             refusals: Refusals::default(),
             provider: settings.single_sign_on.as_ref().map(Provider::new),
             throttle: Throttle::new(settings.rates),

@@ -1,7 +1,7 @@
 //! Checkpoints of the audit log: where its chain stood, signed. Kept somewhere else, one shows later that what was
 //! written before it is still there as it was, even to whoever doesn't trust the database.
 
-use crate::auth::seal::derived;
+use crate::auth::seal::{all_derived, derived};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,15 +44,16 @@ pub enum CheckpointError {
     Store(#[from] StoreError),
 }
 
-fn key_pair(secret_key: &str) -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&derived("watchpost checkpoints", secret_key))
-        .expect("any 32 bytes are a seed")
+const PURPOSE: &str = "watchpost checkpoints";
+
+fn key_pair(seed: [u8; 32]) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&seed).expect("any 32 bytes are a seed")
 }
 
 impl Checkpoint {
     /// Signs where the log stands.
     pub fn sign(head: &AuditHead, now: Timestamp, secret_key: &str) -> Self {
-        let pair = key_pair(secret_key);
+        let pair = key_pair(derived(PURPOSE, secret_key));
         let key = STANDARD.encode(pair.public_key());
         let mut checkpoint = Self {
             row: head.last_id,
@@ -74,11 +75,11 @@ impl Checkpoint {
     pub async fn check<'a>(
         &self,
         db: &Db,
-        mut secret_keys: impl Iterator<Item = &'a str>,
+        secret_keys: impl Iterator<Item = &'a str>,
     ) -> Result<(), CheckpointError> {
         let signature = STANDARD.decode(&self.signature).map_err(|_| CheckpointError::Signature)?;
-        let ours = secret_keys.any(|secret| {
-            let pair = key_pair(secret);
+        let ours = all_derived(PURPOSE, secret_keys).any(|seed| {
+            let pair = key_pair(seed);
             let public = UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref());
             public.verify(self.signed().as_bytes(), &signature).is_ok()
         });

@@ -2,12 +2,14 @@
 
 use crate::auth::guard::{Agent, Caller, peer, take};
 use crate::auth::login::known_as;
+use crate::auth::seal::derived;
 use crate::auth::secret::{fingerprint, random_text};
 use crate::auth::{factor, grant};
 use crate::error::ApiError;
 use crate::extract::host;
 use crate::settings::{Settings, without_port};
 use crate::state::AppState;
+use aws_lc_rs::hmac;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
@@ -57,8 +59,19 @@ pub(crate) fn set_cookie(settings: &Settings, name: &str, value: &str, seconds: 
     HeaderValue::try_from(text).expect("letters, digits, - and _ make a header")
 }
 
-fn form_token(settings: &Settings, id: &str) -> String {
-    fingerprint(&format!("watchpost forms\0{}\0{id}", settings.secret_key))
+/// What makes the tokens of forms.
+pub(crate) struct Forms(hmac::Key);
+
+impl Forms {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &derived("watchpost forms", &settings.secret_key)))
+    }
+
+    /// The token that forms of the session with this cookie carry.
+    fn token(&self, cookie: &str) -> String {
+        let tag = hmac::sign(&self.0, cookie.as_bytes());
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The session of a request, if it has a live one. This is a use of it.
@@ -99,7 +112,7 @@ pub(crate) async fn look(
     Ok(Some(Session {
         caller: caller.as_user(user),
         user: user.clone(),
-        form_token: form_token(&state.settings, cookie),
+        form_token: state.forms.token(cookie),
         last_seen_at: record.last_seen_at,
     }))
 }

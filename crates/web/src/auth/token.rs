@@ -1,6 +1,6 @@
 //! Tokens as SimpleJWT writes them: HS256, `token_type`, `exp`, `iat`, `jti`, `user_id`; and the session they belong to.
 
-use crate::auth::seal::derived;
+use crate::auth::seal::all_derived;
 use crate::auth::secret::random_text;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -99,7 +99,7 @@ fn is_ours(token: &str) -> bool {
 
 pub(crate) struct Tokens {
     signing: EncodingKey,
-    /// The key in use, and the one before it while its tokens live.
+    /// The key in use, and those before it while their tokens live.
     checking: Vec<DecodingKey>,
     validation: Validation,
 }
@@ -107,7 +107,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// Signs with the first secret, takes tokens that were signed with any.
     pub(crate) fn new<'a>(secret_keys: impl Iterator<Item = &'a str>) -> Self {
-        let keys: Vec<_> = secret_keys.map(|secret| derived("watchpost tokens", secret)).collect();
+        let keys: Vec<_> = all_derived("watchpost tokens", secret_keys).collect();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
