@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) signup: bool,
     pub(crate) rates: Option<Rates>,
     pub(crate) metrics_token: Option<String>,
+    pub(crate) public_docs: bool,
     pub(crate) previous_secret_key: Option<String>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) trusted_proxies: Vec<Network>,
@@ -122,6 +123,17 @@ impl Config {
     pub(crate) fn host(&self) -> Option<&str> {
         self.public_url.as_deref().and_then(watchpost_web::host_of_url)
     }
+
+    /// Whether others than this machine are meant to reach the server, whatever it listens on.
+    pub(crate) fn serves_others(&self) -> bool {
+        let local = |host: &str| ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+        self.host().is_some_and(|host| !local(host)) || !self.trusted_proxies.is_empty() || self.tls.is_some()
+    }
+
+    /// Whether the server listens where other machines reach it, as far as the setting says.
+    pub(crate) fn listens_outside(&self) -> bool {
+        !["127.", "localhost", "[::1]"].iter().any(|local| self.listen.starts_with(local))
+    }
 }
 
 const ON_OFF: &str = "write on or off";
@@ -200,6 +212,7 @@ impl Config {
         let (admin_username, admin_password) =
             (reader.text("WATCHPOST_ADMIN_USERNAME"), reader.text("WATCHPOST_ADMIN_PASSWORD"));
         let metrics_token = reader.text("WATCHPOST_METRICS_TOKEN");
+        let public_docs = access::public_docs(&mut reader);
         let wrong = reader.wrong;
         let complete = || {
             Some(Self {
@@ -214,6 +227,7 @@ impl Config {
                 signup: signup?,
                 rates: rates?,
                 metrics_token,
+                public_docs: public_docs?,
                 previous_secret_key: previous_secret_key?,
                 tls: tls?,
                 trusted_proxies: trusted_proxies?,

@@ -65,6 +65,8 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         public_url: config.public_url.clone(),
         signup: config.signup,
         metrics_token: config.metrics_token.clone(),
+        local_metrics: address.ip().is_loopback() && !config.serves_others(),
+        public_docs: config.public_docs,
         max_body: config.max_body,
         max_streams: config.max_streams,
         rates: config.rates,

@@ -41,13 +41,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "WATCHPOST_DATA_DIR",
         Some("data-dir"),
         "./watchpost-data",
-        "Directory of the SQLite file and the generated secret; made with mode 0700.",
+        "Directory of the SQLite file and the generated secret: for this user alone (0700, its files 0600), whatever the umask is and was.",
     ),
     setting(
         "DATABASE_URL",
         Some("database-url"),
         "",
-        "Empty: SQLite in the data directory. Otherwise `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/NAME`.",
+        "Empty: SQLite in the data directory. Otherwise `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/NAME`, over verified TLS unless HOST is this machine or the address says `?sslmode=disable`.",
     ),
     setting(
         "WATCHPOST_DATABASE_CA",
@@ -171,7 +171,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("WATCHPOST_RATE_KEY", None, "60000/m", "Requests with each sensor key."),
     secret(
         "WATCHPOST_METRICS_TOKEN",
-        "What a scraper of `/metrics` shows as `Authorization: Bearer …`. Empty: `/metrics` answers to this machine only.",
+        "What a scraper of `/metrics` shows as `Authorization: Bearer …`. Empty: `/metrics` answers to this machine only, and to nobody once there is a public URL, a trusted proxy, TLS or a listener that others reach.",
+    ),
+    setting(
+        "WATCHPOST_API_DOCS",
+        None,
+        "public",
+        "Who may read the API's documentation (Swagger UI, ReDoc, the OpenAPI document): `public` or `signed-in`.",
     ),
     setting("WATCHPOST_MAX_CONNECTIONS", None, "4096", "Connections that may be open at once."),
     setting(

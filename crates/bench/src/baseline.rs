@@ -32,6 +32,8 @@ pub(crate) fn run() -> Result<()> {
             public_url: None,
             signup: false,
             metrics_token: None,
+            local_metrics: true,
+            public_docs: true,
             max_body: 1 << 20,
             max_streams: 0,
             rates: None,

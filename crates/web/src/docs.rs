@@ -1,12 +1,16 @@
 //! The documentation: the OpenAPI document and two pages that show it, all from inside the binary.
 
-use crate::auth::guard::Passerby;
+use crate::auth::guard::{Passerby, identify, peer, take};
+use crate::auth::session;
+use crate::console::log_in_first;
 use crate::error::ApiError;
 use crate::openapi::Operation;
 use crate::routes::Routes;
 use crate::state::AppState;
+use crate::throttle;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use flate2::read::GzDecoder;
@@ -70,7 +74,9 @@ const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         &["/api/v1/schema", "/api/schema"],
-        Operation::get("readSchema", "Documentation", "This document").says(200, "OpenAPI 3.1 as JSON"),
+        Operation::get("readSchema", "Documentation", "This document")
+            .about("For everyone, or for users only, as the operator decides (`WATCHPOST_API_DOCS`).")
+            .says(200, "OpenAPI 3.1 as JSON"),
         schema,
     );
     routes.add(&["/api/docs", "/swagger"], Operation::page(Method::GET), swagger);
@@ -78,7 +84,38 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/docs-assets/{name}"], Operation::page(Method::GET), asset);
 }
 
-async fn schema(_: Passerby, State(state): State<AppState>) -> Response {
+/// Someone who may read the documentation: anyone, or users only.
+struct DocsReader;
+
+impl FromRequestParts<AppState> for DocsReader {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        if state.settings.public_docs {
+            return Ok(Self);
+        }
+        let peer = peer(parts);
+        let refused = |error: ApiError| error.into_response();
+        take(state, throttle::Caller::Anonymous(peer)).map_err(refused)?;
+        // The pages fetch the document with the cookie of the session that they are shown in.
+        if session::look(&parts.headers, peer, state).await.map_err(refused)?.is_some() {
+            return Ok(Self);
+        }
+        match identify(&parts.headers, peer, state).await {
+            Ok(Some(caller)) if caller.user().is_ok() => Ok(Self),
+            Err(error) if !matches!(error, ApiError::BadToken | ApiError::BadKey) => Err(refused(error)),
+            _ if is_page(parts) => Err(log_in_first(parts)),
+            _ => Err(refused(ApiError::NoCredential)),
+        }
+    }
+}
+
+/// Whether it is one of the pages for people, which are below `/api/` as well.
+fn is_page(parts: &Parts) -> bool {
+    !parts.uri.path().ends_with("/schema")
+}
+
+async fn schema(_: Passerby, _: DocsReader, State(state): State<AppState>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], state.schema.clone()).into_response()
 }
 
@@ -86,11 +123,11 @@ fn page(html: &'static str) -> Response {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response()
 }
 
-async fn swagger(_: Passerby) -> Response {
+async fn swagger(_: Passerby, _: DocsReader) -> Response {
     page(include_str!("templates/swagger.html"))
 }
 
-async fn redoc(_: Passerby) -> Response {
+async fn redoc(_: Passerby, _: DocsReader) -> Response {
     page(include_str!("templates/redoc.html"))
 }
 

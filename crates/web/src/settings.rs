@@ -32,8 +32,12 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Whether people may sign up by themselves, as Analysts.
     pub signup: bool,
-    /// What a scraper of metrics has to show; without it metrics are for this machine only.
+    /// What a scraper of metrics has to show.
     pub metrics_token: Option<String>,
+    /// Whether metrics are for this machine without a token: only where nothing but this machine reaches the server.
+    pub local_metrics: bool,
+    /// Whether the documentation of the API is for everyone, rather than for users.
+    pub public_docs: bool,
     /// The largest body, in bytes.
     pub max_body: usize,
     /// Readers of the live stream at once.

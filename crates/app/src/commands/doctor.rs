@@ -58,6 +58,7 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
     let mut findings = vec![good("settings", "every setting can be used")];
     findings.extend(look_at_hosts(config));
     findings.extend(look_at_sign_up(config));
+    findings.extend(look_at_metrics(config));
     findings.push(look_at_disk(&config.data_dir));
     findings.push(look_at_clock());
     findings.extend(config.tls.as_ref().map(look_at_certificate));
@@ -96,15 +97,26 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
 
 fn look_at_hosts(config: &Config) -> Option<Finding> {
     let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-    let outside = !config.listen.starts_with("127.")
-        && !config.listen.starts_with("localhost")
-        && !config.listen.starts_with("[::1]");
+    let outside = config.listens_outside();
     let only_local = config.public_url.is_none() && config.allowed_hosts.iter().all(|host| local(host));
     (outside && only_local).then(|| {
         bad(
             "names",
             format!("the server listens on {} but answers to local names only", config.listen),
             "add the name people use to ALLOWED_HOSTS, or set WATCHPOST_PUBLIC_URL",
+        )
+    })
+}
+
+/// Without a token metrics are for this machine only, which can't be told where others reach the server.
+fn look_at_metrics(config: &Config) -> Option<Finding> {
+    let nobody = config.metrics_token.is_none() && (config.serves_others() || config.listens_outside());
+    let todo = "set WATCHPOST_METRICS_TOKEN, and have the scraper show it, if metrics are wanted";
+    nobody.then(|| Finding {
+        todo: todo.into(),
+        ..good(
+            "metrics",
+            "/metrics answers nobody: others than this machine reach the server, and there is no token",
         )
     })
 }

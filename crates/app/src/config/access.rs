@@ -39,6 +39,14 @@ pub(super) fn second_factor_roles(reader: &mut Reader<'_>) -> Option<Vec<Role>> 
     reader.read("WATCHPOST_SECOND_FACTOR", wanted, |text| parts(text).map(Role::parse).collect())
 }
 
+pub(super) fn public_docs(reader: &mut Reader<'_>) -> Option<bool> {
+    reader.read("WATCHPOST_API_DOCS", "write public or signed-in", |text| match text {
+        "public" => Some(true),
+        "signed-in" => Some(false),
+        _ => None,
+    })
+}
+
 fn roles(text: &str) -> Option<Vec<(String, Role)>> {
     let one = |part: &str| {
         let (value, role) = part.rsplit_once('=')?;

@@ -35,9 +35,13 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         &["/metrics"],
         Operation::get("metrics", "Health", "Counters for Prometheus")
-            .about("For this machine only, or for whoever shows the token that WATCHPOST_METRICS_TOKEN sets.")
+            .about(
+                "For a caller that shows the token that WATCHPOST_METRICS_TOKEN sets. Without one, for this machine only, \
+                 and only while the server has no public address, no proxy and no listener for others.",
+            )
             .says(200, "The counters as text")
-            .says(401, "The caller is on another machine and shows no token"),
+            .says(401, "The caller is on another machine or shows no token")
+            .says(403, "A token is needed, and none is set"),
         metrics,
     );
 }
@@ -100,6 +104,10 @@ impl FromRequestParts<AppState> for Scraper {
                 let shown = parts.headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
                 let shown = shown.and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
                 bool::from(shown.as_bytes().ct_eq(token.as_bytes()))
+            }
+            None if !state.settings.local_metrics => {
+                let detail = "Metrics take a token here: this server has a public address, a proxy or a listener for others, so that where a request comes from says nothing. Set WATCHPOST_METRICS_TOKEN and show it as `Authorization: Bearer …`.";
+                return Err(ApiError::NotAllowed(detail.into()));
             }
             // A proxy on this machine speaks for others, and says so.
             None => {

@@ -12,6 +12,7 @@ use crate::throttle;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri, header};
+use axum::response::{IntoResponse, Response};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use watchpost_model::access::allows;
@@ -130,6 +131,11 @@ async fn let_in(
     // For the form, which checks that this session made it.
     parts.extensions.insert(found.clone());
     Ok(found)
+}
+
+/// Sends a caller to sign in, and back to the page that was asked for.
+pub(crate) fn log_in_first(parts: &Parts) -> Response {
+    PageError::LogIn(next(parts)).into_response()
 }
 
 /// Where to go after signing in: to the page that was asked for, or back to the one whose form was sent.

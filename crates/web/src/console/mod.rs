@@ -29,6 +29,7 @@ use crate::openapi::Operation;
 use crate::routes::Routes;
 use crate::single_sign_on::CALLBACK;
 use axum::http::Method;
+pub(crate) use guard::log_in_first;
 pub(crate) use page::prepare;
 pub(crate) use problem::{framed, not_found, refusal};
 

@@ -8,6 +8,7 @@ mod injection;
 mod keys;
 mod matrix;
 mod names;
+mod openness;
 mod pages;
 mod passwords;
 mod requirement;
