@@ -7,6 +7,7 @@ mod exit;
 mod logging;
 mod net;
 mod printer;
+mod private;
 mod serve;
 mod settings;
 mod start;

@@ -1,9 +1,9 @@
 //! What a command needs before it can begin: the data directory, the secret, the database.
 
-use crate::Outcome;
 use crate::config::Config;
 use crate::exit::{AppError, ExitStatus};
 use crate::net::{Tls, TlsFiles};
+use crate::{Outcome, private};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
@@ -24,10 +24,18 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> AppError {
     )
 }
 
-/// Makes the data directory, for this user alone.
+/// Makes the data directory, for this user alone; what is there already is taken from others.
 pub(crate) fn data_dir(config: &Config) -> Outcome<()> {
     let path = &config.data_dir;
     if path.is_dir() {
+        private::tighten(path);
+        private::tighten_own(path, "watchpost");
+        private::tighten(&path.join(SECRET_FILE));
+        if let Some(database) = config.location.database_file() {
+            let stem = database.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            private::tighten_own(database.parent().unwrap_or(Path::new(".")), &stem);
+            private::tighten(&database.with_file_name(LOCK_FILE));
+        }
         return Ok(());
     }
     let mut builder = DirBuilder::new();

@@ -77,6 +77,7 @@ pub(crate) fn run(printer: &Printer) -> Outcome<ExitStatus> {
         show_settings(&settings, asked.get_flag("markdown"), printer);
         return Ok(ExitStatus::Ok);
     }
+    crate::private::from_now_on();
     settings.warnings.iter().for_each(|warning| printer.warn(warning));
     let config = Config::from(&settings)?;
     let serving = match matches.subcommand() {
@@ -135,6 +136,7 @@ fn show_settings(settings: &Settings, as_markdown: bool, printer: &Printer) {
     };
     let rows: Vec<_> = SETTINGS.iter().map(|setting| row(setting.name)).collect();
     printer.data(table(&["SETTING", "VALUE", "FROM"], &rows));
+    crate::private::from_now_on();
     settings.warnings.iter().for_each(|warning| printer.warn(warning));
 }
 

@@ -6,13 +6,14 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -44,7 +45,54 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// Whether the address can be understood; whether somebody is there shows when it is opened.
     pub fn is_well_formed(&self) -> bool {
-        tokio_postgres::Config::from_str(&self.url).is_ok()
+        read_address(&self.url).is_ok()
+    }
+}
+
+/// What an address of a database means. One that says nothing about TLS gets it, verified, unless the server is this
+/// machine: what goes there passes no network.
+fn read_address(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
+    const SAID: &str = "sslmode=";
+    let (place, said) = url.rsplit_once('?').unwrap_or((url, ""));
+    let mode = said.split('&').find_map(|one| one.strip_prefix(SAID));
+    let mut config = match mode {
+        // Certificates and names are always verified, so that these are the same as `require`.
+        Some(verify @ ("verify-ca" | "verify-full")) => {
+            let said = said.replace(&format!("{SAID}{verify}"), &format!("{SAID}require"));
+            tokio_postgres::Config::from_str(&format!("{place}?{said}"))?
+        }
+        _ => tokio_postgres::Config::from_str(url)?,
+    };
+    if mode.is_none() {
+        config.ssl_mode(if is_here(&config) { SslMode::Disable } else { SslMode::Require });
+    }
+    Ok(config)
+}
+
+/// Whether a server is on this machine by all that its address says. A name that isn't `localhost` is that of another,
+/// also where `hostaddr` leads to it through a tunnel that begins here.
+fn is_here(config: &tokio_postgres::Config) -> bool {
+    let is_loopback = |address: &IpAddr| address.to_canonical().is_loopback();
+    let named = |host: &Host| match host {
+        Host::Tcp(name) => {
+            name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address| is_loopback(&address))
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    };
+    config.get_hosts().iter().all(named) && config.get_hostaddrs().iter().all(is_loopback)
+}
+
+/// What to do about a connection that failed for its TLS.
+fn tls_hint(error: &str) -> &'static str {
+    if error.contains("server does not support TLS") {
+        "; a PostgreSQL on another machine is spoken to over TLS only: set ssl = on there, or add ?sslmode=disable to \
+         DATABASE_URL if nobody else can be on the network between"
+    } else if error.contains("invalid peer certificate") {
+        "; the certificate has to be for the host in DATABASE_URL, and WATCHPOST_DATABASE_CA names the file with the \
+         authority that signed it"
+    } else {
+        ""
     }
 }
 
@@ -102,7 +150,7 @@ pub(super) struct Loan {
 
 impl Pool {
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, StoreError> {
-        let mut config = tokio_postgres::Config::from_str(&options.url)
+        let mut config = read_address(&options.url)
             .map_err(|error| StoreError::Unfit(format!("the address of the database is wrong: {error}")))?;
         config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT);
         if config.get_application_name().is_none() {
@@ -178,7 +226,11 @@ impl Pool {
                 client
             })
         };
-        let client = connected.map_err(|error| StoreError::Unavailable(with_causes(&error)))?;
+        let client = connected.map_err(|error| {
+            let error = with_causes(&error);
+            let hint = tls_hint(&error);
+            StoreError::Unavailable(error + hint)
+        })?;
         check_server(&client).await?;
         Ok(Connection { client, prepared: HashMap::new(), in_doubt })
     }
@@ -284,4 +336,40 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_verified_unless_the_server_is_here_or_the_address_says_otherwise() {
+        for (url, wanted) in [
+            ("postgres://u@db.example/w", SslMode::Require),
+            ("postgres://u:a?b@db.example:5433/w", SslMode::Require),
+            ("postgres://u@10.0.0.2/w", SslMode::Require),
+            ("postgres://u@[fd00::1]/w", SslMode::Require),
+            ("postgres://u@localhost.example/w", SslMode::Require),
+            ("postgres://u@localhost,db.example/w", SslMode::Require),
+            ("postgres://u@db.example/w?hostaddr=127.0.0.1", SslMode::Require),
+            ("postgres://u@localhost/w?hostaddr=10.0.0.2", SslMode::Require),
+            ("postgres://u@db.example/w?application_name=sslmode", SslMode::Require),
+            ("postgres://u@localhost/w", SslMode::Disable),
+            ("postgres://u@LOCALHOST/w", SslMode::Disable),
+            ("postgres://u@127.0.0.1:5432/w", SslMode::Disable),
+            ("postgres://u@127.8.8.8/w", SslMode::Disable),
+            ("postgres://u@[::1]/w", SslMode::Disable),
+            ("postgres://u@%2Fvar%2Frun%2Fpostgresql/w", SslMode::Disable),
+            ("postgres:///w?host=/var/run/postgresql", SslMode::Disable),
+            ("postgres://u@db.example/w?sslmode=disable", SslMode::Disable),
+            ("postgres://u@db.example/w?connect_timeout=9&sslmode=prefer", SslMode::Prefer),
+            ("postgres://u@localhost/w?sslmode=require", SslMode::Require),
+            ("postgres://u@localhost/w?sslmode=verify-full", SslMode::Require),
+            ("postgres://u@localhost/w?sslmode=verify-ca&connect_timeout=9", SslMode::Require),
+        ] {
+            let config = read_address(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(config.get_ssl_mode(), wanted, "{url}");
+        }
+        assert!(read_address("postgres://u@h/w?sslmode=perhaps").is_err());
+    }
 }

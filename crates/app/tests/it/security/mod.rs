@@ -1,7 +1,9 @@
 //! Whoever doesn't belong here gets nothing, and what they try is remembered.
 
 mod audit;
+mod database_tls;
 mod factor;
+mod files;
 mod forgery;
 mod guessing;
 mod injection;
