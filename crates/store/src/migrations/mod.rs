@@ -24,9 +24,9 @@ const STEPS: &[Step] = &[
     Step { number: 7, name: "teamwork", text: include_str!("0007_teamwork.sql") },
     Step { number: 8, name: "people", text: include_str!("0008_people.sql") },
     Step { number: 9, name: "proofs", text: include_str!("0009_proofs.sql") },
-    Step { number: 11, name: "bounds", text: include_str!("0011_bounds.sql") },
-    Step { number: 12, name: "undone", text: include_str!("0012_undone.sql") },
-    Step { number: 14, name: "lineage", text: include_str!("0014_lineage.sql") },
+    Step { number: 10, name: "bounds", text: include_str!("0010_bounds.sql") },
+    Step { number: 11, name: "undone", text: include_str!("0011_undone.sql") },
+    Step { number: 12, name: "lineage", text: include_str!("0012_lineage.sql") },
 ];
 
 /// The newest step this binary knows.
