@@ -257,7 +257,7 @@ fn in_a_browser(scripts: bool) {
     assert!(browser.text("h1").contains("test_event"));
     browser.back();
     browser.click("form[action='/developer/analyst'] button");
-    assert_eq!(browser.text("#analyst-password").len(), 20);
+    assert_eq!(browser.text("#analyst-password").len(), 22);
     browser.go(&format!("{}/account/", server.address));
     browser.click("select[name=theme] option[value=dark]");
     browser.click("select[name=time_zone] option[value=UTC]");

@@ -45,9 +45,9 @@ pub fn generate_key() -> (String, String, String) {
     (secret, prefix, hash)
 }
 
-/// A password nobody has to think of: 119 bits.
+/// A password that no user has to think of: 131 bits.
 pub fn generate_password() -> String {
-    random_text(20)
+    random_text(22)
 }
 
 #[cfg(test)]

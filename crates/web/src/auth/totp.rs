@@ -18,8 +18,10 @@ const STEPS_OFF: i64 = 1;
 const SECRET_BYTES: usize = 20;
 /// Codes for whoever lost the second factor.
 const RECOVERY_CODES: usize = 10;
-/// 83 bits each: more than can be tried even by somebody who has their hashes.
-const RECOVERY_CHARS: usize = 14;
+/// 142 bits each: more than can be tried even by an attacker who has their hashes, so that these need no slow hash.
+const RECOVERY_CHARS: usize = 24;
+/// Characters between two dashes, for those who copy them by hand.
+const RECOVERY_GROUP: usize = 6;
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -99,8 +101,9 @@ pub(crate) fn picture(text: &str) -> Option<String> {
 /// New recovery codes and their hashes.
 pub(crate) fn recovery_codes() -> (Vec<String>, Vec<String>) {
     let code = || {
-        let text = random_text(RECOVERY_CHARS);
-        format!("{}-{}", &text[..RECOVERY_CHARS / 2], &text[RECOVERY_CHARS / 2..])
+        let groups: Vec<String> =
+            (0..RECOVERY_CHARS / RECOVERY_GROUP).map(|_| random_text(RECOVERY_GROUP)).collect();
+        groups.join("-")
     };
     let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| code()).collect();
     let hashes = codes.iter().map(|code| recovery_hash(code)).collect();
@@ -148,7 +151,7 @@ mod tests {
         assert!(picture(&address).is_some_and(|svg| svg.starts_with("<svg") && !svg.contains(&secret)));
         let (codes, hashes) = recovery_codes();
         let bits = 62_f64.log2() * codes[0].chars().filter(|c| *c != '-').count() as f64;
-        assert!(bits >= 80.0, "{bits} bits in {}", codes[0]);
+        assert!(bits >= 128.0, "{bits} bits in {}", codes[0]);
         assert_eq!(recovery_hash(&codes[3].replace('-', " ")), hashes[3]);
     }
 }
