@@ -134,6 +134,12 @@ impl Config {
     pub(crate) fn listens_outside(&self) -> bool {
         !["127.", "localhost", "[::1]"].iter().any(|local| self.listen.starts_with(local))
     }
+
+    /// Whether passwords and tokens of others come to the server unencrypted, as far as the settings say.
+    pub(crate) fn plain_to_others(&self) -> bool {
+        let by_proxy = self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
+        self.listens_outside() && self.tls.is_none() && !by_proxy
+    }
 }
 
 const ON_OFF: &str = "write on or off";

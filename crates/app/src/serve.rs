@@ -50,6 +50,12 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     demo::stays_here(&db, address).await?;
     let first_password = first_admin(&db, config).await?;
     tracing::info!(%address, "listening");
+    if config.plain_to_others() {
+        tracing::warn!(
+            "passwords and tokens come unencrypted from other machines: set WATCHPOST_TLS_CERT and WATCHPOST_TLS_KEY, \
+             or WATCHPOST_PUBLIC_URL=https://… where a proxy speaks TLS"
+        );
+    }
     if config.signup {
         tracing::warn!("sign-up is on: {SIGN_UP_IS_ON}");
     }

@@ -203,7 +203,9 @@ fn log(response: &Response, took: Duration) {
 }
 
 /// Pages set a policy of their own; everything else loads and frames nothing.
-const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NOTHING: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 fn finish(mut response: Response, id: HeaderValue, state: &AppState) -> Response {
     let headers = response.headers_mut();

@@ -57,6 +57,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
     let mut findings = vec![good("settings", "every setting can be used")];
     findings.extend(look_at_hosts(config));
+    findings.extend(look_at_the_way_here(config));
     findings.extend(look_at_sign_up(config));
     findings.extend(look_at_metrics(config));
     findings.push(look_at_disk(&config.data_dir));
@@ -104,6 +105,17 @@ fn look_at_hosts(config: &Config) -> Option<Finding> {
             "names",
             format!("the server listens on {} but answers to local names only", config.listen),
             "add the name people use to ALLOWED_HOSTS, or set WATCHPOST_PUBLIC_URL",
+        )
+    })
+}
+
+/// Passwords and tokens that travel unencrypted are read on the way.
+fn look_at_the_way_here(config: &Config) -> Option<Finding> {
+    config.plain_to_others().then(|| {
+        bad(
+            "TLS",
+            format!("the server listens on {} without TLS, and no public URL says that a proxy speaks it", config.listen),
+            "set WATCHPOST_TLS_CERT and WATCHPOST_TLS_KEY, or WATCHPOST_PUBLIC_URL=https://… where a proxy speaks TLS",
         )
     })
 }

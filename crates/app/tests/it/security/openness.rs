@@ -1,7 +1,7 @@
 //! What is told to callers who show nothing.
 
 use crate::console::sign_in;
-use crate::server::{ADMIN, Engine, Server};
+use crate::server::{ADMIN, Engine, Server, watchpost};
 
 const TOKEN: &str = "a-token-for-the-scraper";
 
@@ -62,4 +62,22 @@ fn the_documentation_can_be_for_users_only() {
     }
     let wrong = server.command().env("WATCHPOST_API_DOCS", "perhaps").arg("doctor").output().unwrap();
     assert_eq!(wrong.status.code(), Some(3));
+}
+
+#[test]
+fn a_server_that_others_reach_without_tls_says_so() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let doctor = |settings: &[(&str, &str)]| {
+        let settings = settings.iter().copied().chain([("ALLOWED_HOSTS", "*")]);
+        let output = watchpost(&folder).args(["doctor", "--quick"]).envs(settings).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().contains("without TLS")
+    };
+    let outside = ("WATCHPOST_LISTEN", "0.0.0.0:8000");
+    assert!(doctor(&[outside]));
+    assert!(doctor(&[outside, ("WATCHPOST_PUBLIC_URL", "http://watchpost.example.com")]));
+    assert!(
+        !doctor(&[outside, ("WATCHPOST_PUBLIC_URL", "https://watchpost.example.com")]),
+        "a proxy speaks TLS"
+    );
+    assert!(!doctor(&[]), "nobody but this machine reaches it");
 }
