@@ -89,6 +89,23 @@ fn nameless(name: &str) -> Option<String> {
         .then(|| format!("{name}: a file is named after what is in it"))
 }
 
+/// Tests that a page names, as `folder/file.rs::function`, which aren't there. A path begins where the tests of the
+/// server are, or in `crates`.
+fn tests_that_are_gone(page: &str, files: &[(String, String)]) -> Vec<String> {
+    let named = page.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once(".rs::"));
+    named
+        .filter(|(file, function)| {
+            let (test, place) = (format!("fn {function}("), format!("/{file}.rs"));
+            let homes = ["crates/app/tests/it", "crates", "."].map(|home| format!("{home}{place}"));
+            let there = files
+                .iter()
+                .filter(|(name, _)| homes.iter().any(|home| home.trim_start_matches("./") == name));
+            !there.into_iter().any(|(_, text)| text.contains(&test))
+        })
+        .map(|(file, function)| format!("docs/security.md names {file}.rs::{function}, which isn't there"))
+        .collect()
+}
+
 fn line_with(text: &str, matches: impl Fn(&str) -> bool) -> Option<usize> {
     let is_code = |line: &str| !line.trim_start().starts_with("//");
     text.lines().position(|line| is_code(line) && matches(line)).map(|at| at + 1)
@@ -128,6 +145,8 @@ fn the_project_is_tidy() {
             fs::read_to_string(root().join(format!("crates/{name}/Cargo.toml"))).expect("a manifest");
         said.extend(upward_edges(name, &manifest));
     }
+    let page = fs::read_to_string(root().join("docs/security.md")).expect("a page");
+    said.extend(tests_that_are_gone(&page, &files));
     assert!(said.is_empty(), "\n{}", said.join("\n"));
 }
 
@@ -146,4 +165,10 @@ fn every_rule_can_fail() {
     assert!(nameless("crates/web/src/util.rs").is_some());
     assert_eq!(upward_edges("store", "watchpost-web.workspace = true"), ["store may not depend on web"]);
     assert!(upward_edges("web", "watchpost-store.workspace = true").is_empty());
+    let files = [
+        ("crates/app/tests/it/a/b.rs".to_owned(), "fn one(".to_owned()),
+        ("crates/web/src/c.rs".to_owned(), "fn two(".to_owned()),
+    ];
+    assert_eq!(tests_that_are_gone("`a/b.rs::one` and `web/src/c.rs::two`", &files), Vec::<String>::new());
+    assert_eq!(tests_that_are_gone("`a/b.rs::two`, `b.rs::one`", &files).len(), 2);
 }
