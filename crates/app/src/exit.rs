@@ -63,6 +63,7 @@ impl From<StoreError> for AppError {
                 ExitStatus::DatabaseUnfit,
                 "install the newer Watchpost, or restore a backup made before it ran",
             ),
+            StoreError::Outdated => (ExitStatus::DatabaseUnfit, "upgrade this Watchpost; newer ones go on"),
             StoreError::Unfit(_) => (ExitStatus::DatabaseUnfit, "`watchpost doctor` looks closer"),
             StoreError::DiskFailed(_) => {
                 (ExitStatus::Failed, "check the disk before starting again; what was acknowledged is on it")

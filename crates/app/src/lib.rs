@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 mod logging;
 mod net;
+mod node;
 mod printer;
 mod private;
 mod serve;

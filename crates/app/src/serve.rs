@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::demo::{self, Live};
 use crate::exit::{AppError, ExitStatus};
 use crate::net::{NetLimits, NetOptions, accept};
+use crate::node;
 use crate::printer::Printer;
 use crate::start;
 use std::future::Future;
@@ -61,6 +62,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     }
     greet(config, printer, address, &log_in(config, demo.is_some(), first_password.as_deref()));
 
+    let this_node = node::register(&db, address).await?;
     let metrics = PipelineMetrics::default();
     let (intake, queue) = intake(Limits::default(), metrics.clone());
     let (indexing, feed) = (Indexing::default(), Feed::new(db.clone()));
@@ -90,6 +92,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         tokio::spawn(state.clone().watch_access()),
         tokio::spawn(state.clone().carry_on_jobs()),
         tokio::spawn(upkeep(db.clone())),
+        tokio::spawn(node::keep(db.clone(), this_node.clone())),
         tokio::spawn(feed.clone().run()),
         tokio::spawn(indexing.run(db.clone(), metrics.clone())),
     ];
@@ -121,6 +124,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
             "some events that were waiting could not be written in time; their senders were not told yes"
         );
     }
+    node::leave(&db, &this_node).await;
     db.close().await;
     tracing::info!("stopped");
     outcome

@@ -86,7 +86,9 @@ pub(crate) async fn write_for_certain(
                 tracing::debug!(%error, "events could not be stored");
                 return Found::told(Err(Refused::DiskFull));
             }
-            StoreError::Unavailable(_) if in_doubt => {}
+            StoreError::Unavailable(_) | StoreError::Outdated if in_doubt => {}
+            // Said by the store as well.
+            StoreError::Outdated => return Found::told(Err(Refused::Outdated)),
             StoreError::Unavailable(_) => {
                 tracing::error!(%error, "events could not be stored");
                 return Found::told(Err(Refused::Unavailable));

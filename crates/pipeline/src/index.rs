@@ -84,8 +84,8 @@ impl Indexing {
                     // Until it has caught up once more, searches say that they may miss something.
                     self.0.indexed.send_replace(0);
                     let quiet = warned.is_some_and(|warned| warned.elapsed() < BETWEEN_WARNINGS);
-                    // The store says by itself that the disk is full.
-                    if !quiet && !matches!(error, StoreError::DiskFull(_)) {
+                    // The store says these by itself.
+                    if !quiet && !matches!(error, StoreError::DiskFull(_) | StoreError::Outdated) {
                         warned = Some(Instant::now());
                         tracing::warn!(%error, "the search index could not be brought up to date");
                     }

@@ -95,6 +95,9 @@ pub enum Refused {
     /// The disk is full; nothing was stored, trying again helps when there is room.
     #[error("the disk is full")]
     DiskFull,
+    /// This node is too old for the schema to write; nothing was stored.
+    #[error("this node is older than the schema needs")]
+    Outdated,
     /// The database went away during the commit: the events may or may not be stored.
     #[error("whether the events were stored isn't known")]
     OutcomeUnknown,

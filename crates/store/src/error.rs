@@ -59,6 +59,9 @@ pub enum StoreError {
     /// As the alert stands, this can't be done with it.
     #[error("{0}")]
     NotNow(NotNow),
+    /// This node is older than the schema needs of those who write; nothing was written. Others go on.
+    #[error("this node is older than the schema of the database needs: upgrade it")]
+    Outdated,
     /// The database was written by a newer Watchpost.
     #[error("the database is at step {found}, this Watchpost knows steps up to {known}")]
     Newer {
@@ -86,6 +89,7 @@ impl StoreError {
             Self::Unavailable(_)
                 | Self::DiskFull(_)
                 | Self::OutcomeUnknown(_)
+                | Self::Outdated
                 | Self::TooLong
                 | Self::Crowded
         )

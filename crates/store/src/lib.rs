@@ -32,6 +32,7 @@ mod jobs;
 mod keys;
 mod lineage;
 mod migrations;
+mod nodes;
 mod once;
 mod rollups;
 mod sessions;
@@ -61,7 +62,10 @@ pub use index::{ROUND_TEXTS, Round};
 pub use job_bounds::{MAX_JOBS, MAX_JOBS_OF_USER};
 pub use jobs::{Doing, Job, JobResult, NewJob, NewUndo, Outcome, UNDO_SECONDS};
 pub use keys::KeyRecord;
+#[doc(hidden)]
+pub use migrations::known_step;
 pub use migrations::{LATEST, Pending};
+pub use nodes::{NODE_SEEN_EVERY_SECONDS, Node};
 pub use once::Piece;
 pub use rollups::{MAX_NAMES, MINUTES_OF_NAMES_KEPT, Names, Series};
 pub use sessions::{FactorShown, Rotation, Session, SessionFilter, SessionKind};

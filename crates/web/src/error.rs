@@ -16,6 +16,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// When to try again after something that usually takes somebody.
 const LATER: Duration = Duration::from_secs(5);
 
+const OUTDATED: &str =
+    "This server is older than the database's schema needs, and writes nothing until it is upgraded.";
 const DISK_FULL: &str = "The server's disk is full: this can't be stored until there is room again.";
 /// What RFC 9470 calls a token that is good, and whose log-in isn't enough for this.
 const NOT_ENOUGH: &str = "Bearer realm=\"api\", error=\"insufficient_user_authentication\"";
@@ -336,6 +338,7 @@ impl From<Refused> for ApiError {
             Refused::Full => Self::Unavailable("Too many events are waiting to be stored.", SOON),
             Refused::Unavailable => Self::Unavailable("Events can't be stored right now.", LATER),
             Refused::DiskFull => Self::Unavailable(DISK_FULL, LATER),
+            Refused::Outdated => Self::Unavailable(OUTDATED, LATER),
             Refused::OutcomeUnknown => Self::OutcomeUnknown,
             Refused::Repeated => Self::in_progress(),
             Refused::Failed => Self::Internal,
@@ -384,8 +387,9 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(%error, "a request could not be done");
                 Self::Unavailable("The database is not available right now.", LATER)
             }
-            // The store says so, once a minute.
+            // The store says these, once a minute.
             StoreError::DiskFull(_) => Self::Unavailable(DISK_FULL, LATER),
+            StoreError::Outdated => Self::Unavailable(OUTDATED, LATER),
             StoreError::OutcomeUnknown(_) => {
                 tracing::warn!(%error, "the outcome of a request is unknown");
                 Self::OutcomeUnknown

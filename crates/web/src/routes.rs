@@ -111,6 +111,7 @@ pub(crate) fn all() -> Routes {
     api::keys::routes(&mut routes);
     api::audit::routes(&mut routes);
     api::settings::routes(&mut routes);
+    api::nodes::routes(&mut routes);
     api::health::routes(&mut routes);
     compat::routes(&mut routes);
     docs::routes(&mut routes);

@@ -234,6 +234,21 @@ async fn look_at_audit_log(db: &Db, printer: &Printer) -> Finding {
     }
 }
 
+/// On SQLite there is one at most. A database that lacks steps says nothing of nodes either.
+async fn look_at_nodes(db: &Db) -> Option<Finding> {
+    let (least, nodes) = (db.least_step().await.ok()?, db.nodes(now()).await.ok()?);
+    if db.engine() == Engine::Sqlite || nodes.is_empty() {
+        return None;
+    }
+    let told: Vec<String> =
+        nodes.iter().map(|node| format!("{} ({}, step {})", node.name, node.version, node.step)).collect();
+    let said = format!("{} run(s): {}", nodes.len(), told.join(", "));
+    Some(match nodes.iter().all(|node| node.step >= least) {
+        true => good("nodes", said),
+        false => bad("nodes", said, format!("upgrade those below step {least}: they are not let write")),
+    })
+}
+
 async fn look_at_database(db: &Db, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let place = match &config.location {
@@ -257,6 +272,7 @@ async fn look_at_database(db: &Db, config: &Config) -> Vec<Finding> {
             findings.push(bad("migrations", error.to_string(), "install the Watchpost that wrote it"))
         }
     }
+    findings.extend(look_at_nodes(db).await);
     if let Ok(theirs) = db.clock().await {
         let difference = (theirs.seconds() - now().seconds()).abs();
         findings.push(match difference > CLOCK_DIFFERENCE_SECONDS {

@@ -216,6 +216,7 @@ impl Engine {
         let mut text = text
             .replace("{search}", &crate::index::migration(self))
             .replace("{lineage}", lineage)
+            .replace("{writers}", &crate::migrations::writers::migration(self))
             .replace("{sha256_hex}", sha256_hex);
         for (token, value) in tokens {
             text = text.replace(token, value);

@@ -9,6 +9,7 @@ mod index_file;
 mod pool;
 mod postgres;
 mod postgres_reads;
+mod said;
 mod space;
 mod sqlite;
 mod sqlite_log;
@@ -16,7 +17,7 @@ mod sqlite_readers;
 mod sqlite_writer;
 mod statement;
 
-use crate::StoreError;
+use crate::{LATEST, StoreError};
 use class::Class;
 pub use class::HEAVY_TIME_LIMIT;
 pub use dialect::Engine;
@@ -80,6 +81,8 @@ pub struct Health {
     pub version: String,
     /// The newest migration step in the database.
     pub step: i64,
+    /// The step that nodes have to know to be let write.
+    pub least_step: i64,
 }
 
 impl Db {
@@ -231,7 +234,10 @@ impl Db {
             Engine::Postgres => "SELECT 'PostgreSQL ' || current_setting('server_version')",
         };
         let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
-        Ok(Health { version: row.text(0)?, step: self.applied_step().await? })
+        let step = self.applied_step().await?;
+        // A database that lacks steps may lack the table as well.
+        let least_step = if step < LATEST { 0 } else { self.least_step().await? };
+        Ok(Health { version: row.text(0)?, step, least_step })
     }
 
     /// What time the database thinks it is.

@@ -2,6 +2,7 @@
 
 use super::dialect::numbered_for_postgres;
 use crate::StoreError;
+use crate::migrations::{known_step, writers::introduction};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -297,7 +298,8 @@ async fn check_server(client: &Client) -> Result<(), StoreError> {
     client
         .batch_execute(&format!(
             "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '10s'; \
-             {STATEMENT_LIMIT}; SET lock_timeout = '10s'; SET timezone = 'UTC'",
+             {STATEMENT_LIMIT}; SET lock_timeout = '10s'; SET timezone = 'UTC'; {}",
+            introduction(known_step())
         ))
         .await
         .map_err(unavailable)?;

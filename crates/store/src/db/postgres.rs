@@ -4,8 +4,10 @@ use super::class::{Class, Turns};
 use super::dialect::Engine;
 use super::pool::{Connection, Loan, Pool, PostgresOptions, with_causes};
 use super::postgres_reads;
+use super::said::Said;
 use super::statement::{Batch, Bulk, Cell, Expect, Row, Statement, Value, Write};
 use crate::StoreError;
+use crate::migrations::writers::OUTDATED;
 use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub(super) struct Postgres {
     pool: Arc<Pool>,
     turns: Turns,
     confirming: Arc<Semaphore>,
+    outdated: Said,
 }
 
 impl Postgres {
@@ -38,6 +41,7 @@ impl Postgres {
             pool,
             turns: postgres_reads::turns(options.connections),
             confirming: Arc::new(Semaphore::new(CONFIRMING)),
+            outdated: Said::default(),
         })
     }
 
@@ -45,7 +49,17 @@ impl Postgres {
     async fn uncancelled<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T, StoreError> {
         let pool = self.pool.clone();
         let task = tokio::spawn(async move { run(&pool, work).await });
-        task.await.map_err(|error| StoreError::Internal(error.to_string()))?
+        self.heeded(task.await.map_err(|error| StoreError::Internal(error.to_string()))?)
+    }
+
+    /// Says that this node is refused, but not each time.
+    fn heeded<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(written, Err(StoreError::Outdated)) && self.outdated.is_due() {
+            tracing::error!(
+                "this node is older than the schema of the database needs: it writes nothing until it is upgraded"
+            );
+        }
+        written
     }
 
     /// Carries out a batch on one connection, its commit behind all that it sees. Whoever stops waiting doesn't cut
@@ -66,7 +80,7 @@ impl Postgres {
         if batch.is_unconditional() {
             let pool = self.pool.clone();
             let task = tokio::spawn(async move { write_at_once(&pool, &batch).await });
-            return task.await.map_err(|error| StoreError::Internal(error.to_string()))?;
+            return self.heeded(task.await.map_err(|error| StoreError::Internal(error.to_string()))?);
         }
         self.uncancelled(RunBatch(batch)).await
     }
@@ -372,6 +386,9 @@ pub(super) fn refused(error: tokio_postgres::Error) -> StoreError {
         };
     };
     let code = reason.code();
+    if code.code() == OUTDATED {
+        return StoreError::Outdated;
+    }
     if *code == SqlState::UNIQUE_VIOLATION {
         return StoreError::Taken(reason.constraint().unwrap_or_default().to_owned());
     }

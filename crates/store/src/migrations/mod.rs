@@ -1,16 +1,36 @@
 //! The steps that bring a database to the shape this binary needs, one file a step for both engines.
 
 mod indexes;
+pub(crate) mod writers;
 
 use crate::audit::sha256_hex;
 use crate::db::Engine;
-use crate::{Db, StoreError};
+use crate::{Db, StoreError, faults};
 use watchpost_model::Timestamp;
 
 struct Step {
     number: i64,
     name: &'static str,
     text: &'static str,
+}
+
+impl Step {
+    /// All that is run for it, in one transaction, with the row that records it.
+    fn script(&self, engine: Engine, now: Timestamp) -> Vec<String> {
+        let record = format!(
+            "INSERT INTO schema_migrations (version, name, hash, applied_at) VALUES ({}, '{}', '{}', {})",
+            self.number,
+            self.name,
+            sha256_hex(self.text),
+            now.micros()
+        );
+        let guarded = WRITERS_MUST_KNOW.contains(&self.name);
+        let mut script = vec![engine.migration(RECORD_TABLE), record];
+        script.extend(writers::before(engine).filter(|_| guarded));
+        script.push(engine.migration(self.text));
+        script.extend(writers::behind(engine, self.number).filter(|_| guarded));
+        script
+    }
 }
 
 /// In order; a step that was released is never edited: its hash is checked.
@@ -27,10 +47,20 @@ const STEPS: &[Step] = &[
     Step { number: 10, name: "bounds", text: include_str!("0010_bounds.sql") },
     Step { number: 11, name: "undone", text: include_str!("0011_undone.sql") },
     Step { number: 12, name: "lineage", text: include_str!("0012_lineage.sql") },
+    Step { number: 16, name: "nodes", text: include_str!("0016_nodes.sql") },
 ];
+
+/// Steps without which a node leaves something out when it writes: one that doesn't know them is refused from then on,
+/// see [`writers`].
+const WRITERS_MUST_KNOW: &[&str] = &["nodes"];
 
 /// The newest step this binary knows.
 pub const LATEST: i64 = STEPS[STEPS.len() - 1].number;
+
+/// The newest step this node says it knows; a test has it be an older one.
+pub fn known_step() -> i64 {
+    faults::number("FAULT_KNOWN_STEP", LATEST)
+}
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
     (version {int} NOT NULL PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, applied_at {int} NOT NULL)";
@@ -111,16 +141,7 @@ impl Db {
         let mut pending = self.pending_migrations().await?;
         pending.retain(|step| step.number <= last);
         for step in STEPS.iter().filter(|step| pending.iter().any(|p| p.number == step.number)) {
-            let engine = self.engine();
-            let record = format!(
-                "INSERT INTO schema_migrations (version, name, hash, applied_at) VALUES ({}, '{}', '{}', {})",
-                step.number,
-                step.name,
-                sha256_hex(step.text),
-                now.micros()
-            );
-            let script = vec![engine.migration(RECORD_TABLE), record, engine.migration(step.text)];
-            match self.run_script(script).await {
+            match self.run_script(step.script(self.engine(), now)).await {
                 // Another node recorded the step first, which is as good.
                 Ok(()) | Err(StoreError::Taken(_)) => {}
                 Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
-use watchpost_store::LATEST;
+use watchpost_store::{LATEST, known_step};
 
 /// A database that takes longer to answer isn't ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,7 +62,8 @@ struct Ready {
     status: &'static str,
     /// Whether the database answers.
     database: &'static str,
-    /// Whether its schema is the one this version needs.
+    /// Whether its schema is the one this version needs: `pending` while steps are missing, `node too old` when it has steps
+    /// that this node would have to know to write.
     migrations: &'static str,
     /// Whether events can be stored: `disk full` while there is no room for them.
     writing: &'static str,
@@ -76,8 +77,10 @@ async fn alive(_: Passerby) -> Json<Alive> {
 
 async fn ready(_: Passerby, State(state): State<AppState>) -> Response {
     let (database, migrations) = match tokio::time::timeout(PATIENCE, state.db.health()).await {
-        Ok(Ok(health)) if health.step == LATEST => ("ok", "ok"),
-        Ok(Ok(_)) => ("ok", "pending"),
+        Ok(Ok(health)) if health.step < LATEST => ("ok", "pending"),
+        Ok(Ok(health)) if health.least_step > known_step() => ("ok", "node too old"),
+        // Newer steps that this node needn't know change nothing for it.
+        Ok(Ok(_)) => ("ok", "ok"),
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready: the database doesn't answer");
             ("unreachable", "unknown")

@@ -11,6 +11,7 @@ pub(crate) mod handover;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod preferences;
 pub(crate) mod raise;

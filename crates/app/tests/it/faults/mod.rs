@@ -10,6 +10,7 @@ mod inject;
 mod io;
 mod lock;
 mod log;
+mod nodes;
 mod power_loss;
 mod restore;
 

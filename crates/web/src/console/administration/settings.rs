@@ -1,5 +1,6 @@
 //! The settings in force on this server.
 
+use crate::api::nodes::{self, NodeView};
 use crate::console::guard::Administrator;
 use crate::console::page::render;
 use crate::settings::SettingInForce;
@@ -23,11 +24,22 @@ fn view(setting: &SettingInForce) -> Value {
     }
 }
 
+fn node(node: &NodeView) -> Value {
+    context! {
+        name => &node.name,
+        version => &node.version,
+        may_write => node.may_write,
+        started_at => &node.started_at,
+    }
+}
+
 pub(crate) async fn show(
     Administrator(session): Administrator,
     State(state): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    // The settings are worth showing without them.
+    let nodes = nodes::nodes(&state).await.unwrap_or_default();
     let all = &state.settings.in_force;
     let changed_only = query.as_deref() == Some("only=changed");
     let changed = |setting: &&SettingInForce| setting.from != "default";
@@ -37,6 +49,7 @@ pub(crate) async fn show(
         changed_only,
         all => all.len(),
         changed => all.iter().filter(changed).count(),
+        nodes => nodes.iter().map(node).collect::<Vec<_>>(),
         settings => shown.map(view).collect::<Vec<_>>(),
     };
     render(StatusCode::OK, "settings.html", Some(&session), page)
