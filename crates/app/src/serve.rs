@@ -25,6 +25,9 @@ const BACKLOG: u32 = 1_024;
 /// How long what waits in the intake may take to be written when the server stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 
+/// How long it may take then to write to the audit log what was only counted.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// What it means that sign-up is on.
 pub(crate) const SIGN_UP_IS_ON: &str =
     "anyone who reaches this server can make an account and read every alert";
@@ -91,6 +94,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     let mut background = vec![
         tokio::spawn(state.clone().watch_access()),
         tokio::spawn(state.clone().carry_on_jobs()),
+        tokio::spawn(state.clone().tell_of_refusals()),
         tokio::spawn(upkeep(db.clone())),
         tokio::spawn(node::keep(db.clone(), this_node.clone())),
         tokio::spawn(feed.clone().run()),
@@ -110,7 +114,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         feed.close();
     };
     let outcome = tokio::select! {
-        outcome = accept(listener, service(state), options, stop) => outcome.map_err(AppError::failed),
+        outcome = accept(listener, service(state.clone()), options, stop) => outcome.map_err(AppError::failed),
         // Going on could acknowledge what the disk doesn't keep: stop, and let the supervisor start us again.
         reason = db.disk_failed() => Err(StoreError::DiskFailed(reason).into()),
     };
@@ -118,6 +122,10 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     for task in background {
         task.await.ok();
     }
+    if tokio::time::timeout(LAST_WORDS, state.tell_of_last_refusals()).await.is_err() {
+        tracing::warn!("refusals of the last minute could not be written to the audit log in time");
+    }
+    drop(state);
     // The last intake went with the service and its requests: the loop writes what waits and ends.
     if tokio::time::timeout(FAREWELL, writing).await.is_err() {
         tracing::error!(

@@ -188,6 +188,21 @@ impl Db {
         self.write(Arc::new(batch)).await
     }
 
+    /// Remembers several such things at once: who, what was done to what, and what else there is to say.
+    pub async fn note_all(
+        &self,
+        rows: Vec<(AuditEntry, &'static str, String, String)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (entry, action, object, detail) in rows {
+            batch.audit(&entry, action, object, detail);
+        }
+        match batch.writes.is_empty() {
+            true => Ok(()),
+            false => self.write(Arc::new(batch)).await,
+        }
+    }
+
     fn audit_clauses(&self, filter: &AuditFilter) -> Clauses {
         let mut clauses = Clauses::new(self.engine());
         clauses.any_text("actor", &filter.actors);

@@ -96,7 +96,7 @@ impl FromRequestParts<AppState> for DocsReader {
         }
         let peer = peer(parts);
         let refused = |error: ApiError| error.into_response();
-        take(state, throttle::Caller::Anonymous(peer)).map_err(refused)?;
+        take(state, throttle::Caller::Anonymous, peer).map_err(refused)?;
         // The pages fetch the document with the cookie of the session that they are shown in.
         if session::look(&parts.headers, peer, state).await.map_err(refused)?.is_some() {
             return Ok(Self);

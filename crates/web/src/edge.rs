@@ -1,5 +1,7 @@
 //! What happens to every request before its route and to every answer after it.
 
+use crate::auth::guard::peer;
+use crate::auth::refusals::{BadCredential, Refused};
 use crate::console;
 use crate::error::ApiError;
 use crate::extract::Target;
@@ -21,6 +23,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower::Service;
 use tracing::Instrument;
+use watchpost_model::Actor;
 use watchpost_model::text::shown;
 
 /// The longest path with its query; filters are far shorter.
@@ -77,6 +80,7 @@ impl Service<Request<Body>> for Edge {
             path = shown(request.uri().path())
         );
         let (parts, body) = request.into_parts();
+        let from = peer(&parts);
         let asked = page.then(|| parts.clone());
         let inner = match refused {
             Some(_) => None,
@@ -92,6 +96,10 @@ impl Service<Request<Body>> for Edge {
                 Some(parts) => console::framed(&state, &parts, response).await,
                 None => response,
             };
+            // Wherever in the server it was found out. Credentials are guessed by the thousand: they are counted.
+            if let Some(credential) = response.extensions().get::<BadCredential>() {
+                state.refusals.count(&Actor::Anonymous, from, Refused::Credential(*credential));
+            }
             let took = started.elapsed();
             log(&response, took);
             state.metrics.answered(response.status().as_u16(), took);

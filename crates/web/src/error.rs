@@ -1,6 +1,7 @@
 //! Every answer that says no. Field errors are `{"field": ["message", …]}`; everything else is
 //! `{"detail": "…", "code": "…"}`. What goes wrong inside is logged here, once, and not told.
 
+use crate::auth::refusals::BadCredential;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -306,6 +307,9 @@ impl IntoResponse for ApiError {
             }
             _ => (status, Json(Problem { detail, code })).into_response(),
         };
+        if let Some(credential) = BadCredential::of(&self) {
+            response.extensions_mut().insert(credential);
+        }
         let headers = response.headers_mut();
         match &self {
             Self::FactorMissing { .. } => {

@@ -58,7 +58,10 @@ impl WebMetrics {
         let logins_failed = counter("watchpost_logins_failed", "Attempts to log in that failed");
         let logins_held =
             counter("watchpost_logins_held", "Attempts to log in that came before their wait was over");
-        let refused = counter("watchpost_refused", "Requests refused for lack of a permission");
+        let refused = counter(
+            "watchpost_refused",
+            "Requests refused for lack of a role, a second factor or a form of our own",
+        );
         let beyond_key = counter(
             "watchpost_events_beyond_key",
             "Events refused for being more than their sensor key may report",

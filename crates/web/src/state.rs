@@ -111,6 +111,16 @@ impl AppState {
         crate::api::running::carry_on(&self).await;
     }
 
+    /// Writes to the audit log what each minute left untold: refusals that were only counted. Runs until it is dropped.
+    pub async fn tell_of_refusals(self) {
+        self.refusals.keep_telling(&self).await;
+    }
+
+    /// Writes what is left of that when the server stops.
+    pub async fn tell_of_last_refusals(&self) {
+        self.refusals.tell_all(self).await;
+    }
+
     /// Keeps what is remembered about users and keys current with changes made elsewhere: on another node or at
     /// the command line. Runs until it is dropped.
     pub async fn watch_access(self) {

@@ -2,6 +2,7 @@
 
 mod body;
 mod certificate;
+mod handshakes;
 mod pace;
 mod patient;
 mod places;
@@ -146,6 +147,9 @@ where
         tracing::warn!("requests that took too long were cut off");
         open.shutdown().await;
     }
+    if let Some(tls) = tls {
+        tls.tell_of_failures(true);
+    }
     Ok(())
 }
 
@@ -166,8 +170,17 @@ where
         None => serve(stream, peer, service, limits, watcher).await,
         Some(tls) => {
             let greeting = tokio::time::timeout(limits.header_time, tls.greet(stream));
-            let stream = greeting.await.map_err(|_| "its greeting took too long".to_owned())?;
-            serve(stream.map_err(|error| error.to_string())?, peer, service, limits, watcher).await
+            let greeted = match greeting.await {
+                Ok(greeted) => greeted.map_err(|error| error.to_string()),
+                Err(_) => Err("its greeting took too long".to_owned()),
+            };
+            match greeted {
+                Ok(stream) => serve(stream, peer, service, limits, watcher).await,
+                Err(why) => {
+                    tls.greeting_failed(peer.ip(), &why);
+                    Err(why)
+                }
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! TLS: 1.2 and 1.3 with authenticated ciphers alone, and certificates that are renewed while connections go on.
 
 use super::certificate::expires;
+use super::handshakes::Failures;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -46,6 +48,7 @@ struct Inner {
     config: RwLock<Arc<ServerConfig>>,
     /// What the files held when they were last looked at, good or bad.
     seen: Mutex<Read>,
+    failures: Failures,
 }
 
 /// What two files hold.
@@ -113,7 +116,8 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let read = files.read()?;
         let config = Arc::new(files.config(&read)?);
-        let tls = Self(Arc::new(Inner { files, config: RwLock::new(config), seen: Mutex::new(read) }));
+        let (config, seen) = (RwLock::new(config), Mutex::new(read));
+        let tls = Self(Arc::new(Inner { files, config, seen, failures: Failures::default() }));
         tls.warn_of_the_end();
         Ok(tls)
     }
@@ -159,6 +163,7 @@ impl Tls {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = asking => {}
             }
+            self.tell_of_failures(false);
             match self.reload() {
                 Ok(true) => tracing::info!("another TLS certificate is in use for new connections"),
                 Ok(false) => {}
@@ -167,6 +172,14 @@ impl Tls {
                 }
             }
         }
+    }
+
+    pub(super) fn greeting_failed(&self, peer: IpAddr, why: &str) {
+        self.0.failures.note(peer, why);
+    }
+
+    pub(super) fn tell_of_failures(&self, at_once: bool) {
+        self.0.failures.tell(at_once);
     }
 
     /// Greets a connection. One that doesn't speak TLS is told so.

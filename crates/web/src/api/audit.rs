@@ -103,6 +103,7 @@ async fn list(
     let (filter, request) = asked.query.audit()?;
     let _place = places::for_search(&state, &caller).await?;
     let page = state.db.heavy().audit_log(&filter, request).await?;
+    state.refusals.note_reading(&state, &caller, "list").await?;
     PageView::new(page, &asked, AuditView::new).map(Json)
 }
 
@@ -151,7 +152,11 @@ pub(crate) async fn exported(
     Ok(export::answer("audit", format, entry.at, permit, 0, next))
 }
 
-async fn checkpoint(_: Administrator, State(state): State<AppState>) -> Result<Json<Checkpoint>, ApiError> {
+async fn checkpoint(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+) -> Result<Json<Checkpoint>, ApiError> {
+    state.db.note(&caller.entry(), "audit.checkpoint", "audit", "").await?;
     let head = state.db.audit_head().await?;
     Ok(Json(Checkpoint::sign(&head, now(), &state.settings.secret_key)))
 }
@@ -174,11 +179,12 @@ pub(crate) struct ProofView {
 }
 
 /// Looks at the newest rows of the chain. One at a time: it reads a lot.
-pub(crate) async fn proof(state: &AppState) -> Result<ProofView, ApiError> {
+pub(crate) async fn proof(state: &AppState, caller: &Caller) -> Result<ProofView, ApiError> {
     let Ok(_one) = state.proving.try_lock() else {
         let detail = "The audit log is being looked at already.";
         return Err(ApiError::Unavailable(detail, Duration::from_secs(2)));
     };
+    state.refusals.note_reading(state, caller, "verify").await?;
     let head = state.db.audit_head().await?;
     let (proof, first) = state.db.heavy().prove_newest_audit(MAX_PROVEN_ROWS).await?;
     let (last, broken) = match proof {
@@ -198,6 +204,9 @@ pub(crate) async fn proof(state: &AppState) -> Result<ProofView, ApiError> {
     })
 }
 
-async fn verify(_: Administrator, State(state): State<AppState>) -> Result<Json<ProofView>, ApiError> {
-    proof(&state).await.map(Json)
+async fn verify(
+    Administrator(caller): Administrator,
+    State(state): State<AppState>,
+) -> Result<Json<ProofView>, ApiError> {
+    proof(&state, &caller).await.map(Json)
 }

@@ -3,6 +3,7 @@
 use crate::api::Case;
 use crate::api::page::PageView;
 use crate::auth::guard::{Caller, EventReader, NotDetected, Sensor};
+use crate::auth::refusals::{Asked, Refused as Refusal};
 use crate::body::{Field, Holds, SEVERITIES};
 use crate::bulk::Bulk;
 use crate::bulk::encoding::Reader;
@@ -246,8 +247,7 @@ pub(crate) async fn ingest(
 /// Reports that a key tried to say more than it may.
 pub(crate) async fn beyond(state: &AppState, caller: &Caller, events: u64) {
     state.metrics.beyond_key.inc_by(events);
-    let why = "events from another source or of a worse severity than the key may report";
-    state.refusals.note(state, caller, "events".into(), why).await;
+    state.refusals.note(state, caller, Refusal::BeyondKey, Asked::to("events")).await;
 }
 
 /// Stores a checked event.

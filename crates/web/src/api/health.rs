@@ -1,6 +1,7 @@
 //! Whether the server lives, whether it is ready, and what it counts.
 
 use crate::auth::guard::{Passerby, peer};
+use crate::auth::refusals::{BadCredential, Refused};
 use crate::error::ApiError;
 use crate::openapi::Operation;
 use crate::routes::Routes;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
+use watchpost_model::Actor;
 use watchpost_store::{LATEST, known_step};
 
 /// A database that takes longer to answer isn't ready.
@@ -106,7 +108,12 @@ impl FromRequestParts<AppState> for Scraper {
             Some(token) => {
                 let shown = parts.headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
                 let shown = shown.and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
-                bool::from(shown.as_bytes().ct_eq(token.as_bytes()))
+                let good = bool::from(shown.as_bytes().ct_eq(token.as_bytes()));
+                if !good && !shown.is_empty() {
+                    let refused = Refused::Credential(BadCredential::MetricsToken);
+                    state.refusals.count(&Actor::Anonymous, peer(parts), refused);
+                }
+                good
             }
             None if !state.settings.local_metrics => {
                 let detail = "Metrics take a token here: this server has a public address, a proxy or a listener for others, so that where a request comes from says nothing. Set WATCHPOST_METRICS_TOKEN and show it as `Authorization: Bearer …`.";

@@ -4,6 +4,7 @@ use crate::api::page::PageView;
 use crate::api::running::Running;
 use crate::api::triage::{named, said};
 use crate::auth::guard::{AlertChanger, Caller};
+use crate::auth::refusals::{Asked, Refused};
 use crate::auth::secret::random_text;
 use crate::body::{Field, Holds, SEVERITIES, VERDICTS};
 use crate::error::{ApiError, choose_from};
@@ -366,6 +367,8 @@ async fn undo(
 pub(crate) async fn take_back(state: &AppState, caller: &Caller, id: &str) -> Result<Job, ApiError> {
     let undone = known(state, id).await?;
     if undone.user != caller.user().ok() && caller.rank != Rank::User(Role::Admin) {
+        let job = Asked::to(format!("job:{}", undone.id));
+        state.refusals.note(state, caller, Refused::OthersJob, job).await;
         let detail = "Only whoever did it, or an Admin, takes it back.";
         return Err(ApiError::NotAllowed(detail.into()));
     }

@@ -2,6 +2,7 @@
 
 use crate::api::page::PageView;
 use crate::auth::guard::{Caller, Oneself};
+use crate::auth::refusals::{Asked, Refused};
 use crate::body::{Field, Holds};
 use crate::error::ApiError;
 use crate::extract::{Id, Input, ListRequest, based_on};
@@ -131,6 +132,8 @@ async fn kept(state: &AppState, id: ViewId, caller: &Caller) -> Result<View, Api
     match view.is_kept_by(caller.user()?, caller.rank) {
         true => Ok(view),
         false => {
+            let view = Asked::to(format!("view:{id}"));
+            state.refusals.note(state, caller, Refused::Sharing, view).await;
             Err(ApiError::NotAllowed("Only its owner or an Admin changes a view that is for all.".into()))
         }
     }

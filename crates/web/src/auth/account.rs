@@ -1,6 +1,7 @@
 //! Users and what they hold: made, changed, given a new password.
 
 use crate::auth::guard::{Caller, take};
+use crate::auth::refusals::{Asked, Refused};
 use crate::auth::secret::{generate_password, random_text};
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -24,11 +25,12 @@ pub(crate) enum NoSignUp {
 }
 
 /// Lets a request to sign up begin: only while the operator has switched it on.
-pub(crate) fn may_sign_up(state: &AppState, caller: &Caller) -> Result<(), ApiError> {
-    take(state, throttle::Caller::LogIn(caller.peer))?;
+pub(crate) async fn may_sign_up(state: &AppState, caller: &Caller) -> Result<(), ApiError> {
+    take(state, throttle::Caller::LogIn, caller.peer)?;
     match state.settings.signup {
         true => Ok(()),
         false => {
+            state.refusals.note(state, caller, Refused::SignUpOff, Asked::to("sign-up")).await;
             let detail = "Sign-up is switched off on this server. Ask an Admin for an account; the operator can switch it on with WATCHPOST_SIGNUP=on.";
             Err(ApiError::NotAllowed(detail.into()))
         }
@@ -49,6 +51,7 @@ pub(crate) async fn sign_up(
     if let Given::Text(text) = &asked
         && Role::parse(text).is_some_and(|role| role != Role::Analyst)
     {
+        state.refusals.note(state, caller, Refused::SignUpRole, Asked::to("sign-up")).await;
         let detail = "Whoever signs up is an Analyst; other roles are given by an Admin.";
         return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
     }

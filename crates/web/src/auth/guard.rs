@@ -2,6 +2,7 @@
 //! [`crate::routes::Routes::add`].
 
 use crate::auth::grant;
+use crate::auth::refusals::{Asked, Refused};
 use crate::auth::secret::KEY_PREFIX;
 use crate::auth::token::Kind;
 use crate::error::ApiError;
@@ -181,12 +182,9 @@ async fn admit(action: Action, parts: &Parts, state: &AppState) -> Result<Caller
         _ => identify(&parts.headers, peer, state).await,
     };
     match &found {
-        Ok(Some(caller @ Caller { actor: Actor::User { id, .. }, .. })) => take(state, caller.bucket(*id))?,
-        Ok(Some(Caller { key: Some(key), .. })) => {
-            take_at(state, throttle::Caller::Key(key.id), key.limits.rate)?
-        }
+        Ok(Some(caller)) => take_of(state, caller)?,
         // A wrong credential counts as none, so that guessing is slow.
-        _ => take(state, throttle::Caller::Anonymous(peer))?,
+        _ => take(state, throttle::Caller::Anonymous, peer)?,
     }
     let caller = found?.unwrap_or_else(|| Caller::anonymous(peer));
     require(action, &caller, parts, state).await?;
@@ -207,22 +205,41 @@ pub(crate) async fn require(
         true => Ok(()),
         false if caller.rank == Rank::Anonymous => Err(ApiError::NoCredential),
         false => {
-            let asked = format!("{} {}", parts.method, parts.uri.path());
-            state.refusals.note(state, caller, asked, &format!("needs {}", action.who())).await;
+            state.refusals.note(state, caller, Refused::Role(action), Asked::of(parts)).await;
             Err(ApiError::needs(action))
         }
     }
 }
 
-/// Takes one request from a bucket, or says how long to wait.
-pub(crate) fn take(state: &AppState, bucket: throttle::Caller) -> Result<(), ApiError> {
-    take_at(state, bucket, None)
+/// Takes one request from the bucket of an address, or says how long to wait.
+pub(crate) fn take(
+    state: &AppState,
+    bucket: fn(IpAddr) -> throttle::Caller,
+    peer: IpAddr,
+) -> Result<(), ApiError> {
+    take_at(state, bucket(peer), None, &Actor::Anonymous, peer)
 }
 
-/// As [`take`], for a caller who may have a rate of their own.
-fn take_at(state: &AppState, bucket: throttle::Caller, rate: Option<Rate>) -> Result<(), ApiError> {
+/// As [`take`], for a caller who showed a credential and may have a rate of their own.
+pub(crate) fn take_of(state: &AppState, caller: &Caller) -> Result<(), ApiError> {
+    let (bucket, rate) = match (&caller.actor, &caller.key) {
+        (Actor::User { id, .. }, _) => (caller.bucket(*id), None),
+        (_, Some(key)) => (throttle::Caller::Key(key.id), key.limits.rate),
+        _ => (throttle::Caller::Anonymous(caller.peer), None),
+    };
+    take_at(state, bucket, rate, &caller.actor, caller.peer)
+}
+
+fn take_at(
+    state: &AppState,
+    bucket: throttle::Caller,
+    rate: Option<Rate>,
+    actor: &Actor,
+    peer: IpAddr,
+) -> Result<(), ApiError> {
     state.throttle.take(bucket, rate).map_err(|wait| {
         state.metrics.throttled.inc();
+        state.refusals.count(actor, peer, Refused::Throttled);
         ApiError::Throttled(wait)
     })
 }
@@ -292,7 +309,7 @@ async fn with_key(secret: &str, peer: IpAddr, state: &AppState) -> Result<Caller
     let actor = Actor::Key { id: key.id, name: key.name.clone() };
     let caller = Caller { rank: Rank::Sensor, actor, key: Some(key), ..Caller::anonymous(peer) };
     if caller.key.as_ref().is_some_and(|key| !key.limits.lets_in(peer)) {
-        state.refusals.note(state, &caller, "key".into(), "the key may not be used from this address").await;
+        state.refusals.note(state, &caller, Refused::KeyAddress, Asked::to("key")).await;
         return Err(ApiError::BadKey);
     }
     Ok(caller)

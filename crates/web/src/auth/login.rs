@@ -3,6 +3,7 @@
 use crate::auth::factor::{self, Pending, SetUp, Shown};
 use crate::auth::guard::{Caller, take};
 use crate::auth::patience::Attempt;
+use crate::auth::refusals::{Asked, Refused};
 use crate::auth::seal::Purpose;
 use crate::error::{ApiError, Step};
 use crate::state::AppState;
@@ -163,7 +164,7 @@ pub(crate) async fn check(
     fields: &Fields<'_>,
     caller: &Caller,
 ) -> Result<Entered, ApiError> {
-    take(state, throttle::Caller::LogIn(caller.peer))?;
+    take(state, throttle::Caller::LogIn, caller.peer)?;
     let Proof { username, password, kept } = proof(state, fields)?;
     let attempt = Attempt::begin(state, &username, caller).await?;
     let kept = kept.filter(|kept| attempt.known.as_ref().is_some_and(|known| kept.is_of(known)));
@@ -186,8 +187,20 @@ pub(crate) async fn check(
     let mut how = if by_provider { "single sign-on" } else { "password" }.to_owned();
     // Looked at before the code of the second factor, which is good once.
     let halfway = Halfway::new(state, &known, kept.as_ref());
-    let own_password = own_password(state, fields, &known, &halfway).await?;
-    let recovery_codes = second_factor(state, fields, &known, &halfway, caller, &mut how).await?;
+    let rest = async {
+        let own_password = own_password(state, fields, &known, &halfway).await?;
+        let codes = second_factor(state, fields, &known, &halfway, caller, &mut how).await?;
+        Ok::<_, ApiError>((own_password, codes))
+    };
+    let (own_password, recovery_codes) = match rest.await {
+        Ok(rest) => rest,
+        Err(error) => {
+            if let ApiError::LogInStep(step) = &error {
+                lacking(state, caller, step).await;
+            }
+            return Err(error);
+        }
+    };
     let known = match recovery_codes {
         Some(_) => state.db.credentials(known.user.id).await?.ok_or(ApiError::BadLogin)?,
         None => known,
@@ -200,6 +213,13 @@ pub(crate) async fn check(
     tracing::info!(user = known.user.username, peer = %caller.peer, how, "logged in");
     let shown = shown_by(&known);
     Ok(Entered { known, how, shown, recovery_codes })
+}
+
+/// Notes that a password was right, and not all that is needed. A wrong code is a log-in that failed already.
+pub(crate) async fn lacking(state: &AppState, caller: &Caller, step: &Step) {
+    if step.code != "otp_wrong" {
+        state.refusals.note(state, caller, Refused::LogInStep(step.code), Asked::to("log-in")).await;
+    }
 }
 
 /// What a user has shown who was just asked for everything they have: those with a second factor are never let off.
@@ -340,7 +360,7 @@ pub(crate) async fn check_again(
     id: UserId,
     caller: &Caller,
 ) -> Result<Credentials, ApiError> {
-    take(state, throttle::Caller::LogIn(caller.peer))?;
+    take(state, throttle::Caller::LogIn, caller.peer)?;
     let known = state.db.credentials(id).await?.ok_or(ApiError::BadToken)?;
     if known.external_id.is_some() {
         let detail = "Your account belongs to single sign-on: password and second factor are kept there.";

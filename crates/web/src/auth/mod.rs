@@ -14,6 +14,7 @@ pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod session;
 pub(crate) mod standing;
+pub(crate) mod tally;
 pub(crate) mod token;
 mod totp;
 

@@ -5,6 +5,7 @@
 //! logged in from a place before isn't held up there by what others try with their name or from their address.
 
 use crate::auth::guard::Caller;
+use crate::auth::refusals::Refused;
 use crate::auth::secret::fingerprint;
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -58,6 +59,7 @@ impl Attempt {
             Some(until) => {
                 tracing::warn!(user = shown(username), peer = %caller.peer, "an attempt to log in came too soon");
                 state.metrics.logins_held.inc();
+                state.refusals.count(&caller.actor, caller.peer, Refused::Throttled);
                 let micros = u64::try_from(until.micros() - now.micros()).unwrap_or(0);
                 Err(ApiError::Throttled(Duration::from_micros(micros)))
             }

@@ -1,6 +1,6 @@
 //! Sessions of the console: a cookie that only the console's own pages look at.
 
-use crate::auth::guard::{Agent, Caller, peer, take};
+use crate::auth::guard::{Agent, Caller, peer, take_of};
 use crate::auth::login::known_as;
 use crate::auth::seal::derived;
 use crate::auth::secret::{fingerprint, random_text};
@@ -86,7 +86,7 @@ pub(crate) async fn current(parts: &Parts, state: &AppState) -> Result<Option<Se
     {
         tracing::warn!(%error, "the last use of a session could not be noted");
     }
-    take(state, found.caller.bucket(found.user.id))?;
+    take_of(state, &found.caller)?;
     Ok(Some(found))
 }
 

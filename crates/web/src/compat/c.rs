@@ -112,7 +112,7 @@ async fn sign_up(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Response, ApiError> {
-    account::may_sign_up(&state, &caller)?;
+    account::may_sign_up(&state, &caller).await?;
     let refused = |wrong: &Invalid| {
         let message = wrong.fields().iter().map(|(name, said)| format!("{name}: {}", said.join(" ")));
         let answer = SignUpAnswer { status: false, message: message.collect::<Vec<_>>().join(" ") };

@@ -1,6 +1,7 @@
 //! Guards for pages: whoever isn't signed in is sent to log in, whoever may not is told so on a page.
 
-use crate::auth::guard::{Guard, peer, take};
+use crate::auth::guard::{Caller, Guard, peer, take, take_of};
+use crate::auth::refusals::{Asked, Refused};
 use crate::auth::session::{self, Session};
 use crate::console::page::HOME;
 use crate::console::problem::PageError;
@@ -71,7 +72,7 @@ impl FromRequestParts<AppState> for Visitor {
             found => found?,
         };
         if found.is_none() {
-            take(state, throttle::Caller::Anonymous(peer(parts)))?;
+            take(state, throttle::Caller::Anonymous, peer(parts))?;
         }
         Ok(Self(found, peer(parts)))
     }
@@ -89,11 +90,11 @@ impl FromRequestParts<AppState> for Watcher {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, PageError> {
         if !session::from_own_page(parts, &state.settings) {
-            return Err(PageError::Forged);
+            return Err(forged(parts, state).await);
         }
         let found = enough(session::look(&parts.headers, peer(parts), state).await, parts)?;
         if let Some(session) = &found {
-            take(state, session.caller.bucket(session.user.id))?;
+            take_of(state, &session.caller)?;
         }
         let_in(Self::ACTION, found, parts, state).await.map(Self)
     }
@@ -119,12 +120,11 @@ async fn let_in(
     state: &AppState,
 ) -> Result<Session, PageError> {
     let Some(found) = found else {
-        take(state, throttle::Caller::Anonymous(peer(parts)))?;
+        take(state, throttle::Caller::Anonymous, peer(parts))?;
         return Err(PageError::LogIn(next(parts)));
     };
     if !allows(found.caller.rank, action) {
-        let asked = format!("{} {}", parts.method, parts.uri.path());
-        state.refusals.note(state, &found.caller, asked, &format!("needs {}", action.who())).await;
+        state.refusals.note(state, &found.caller, Refused::Role(action), Asked::of(parts)).await;
         return Err(PageError::NotAllowed(Box::new(found), action));
     }
     Known::note(parts);
@@ -180,19 +180,31 @@ impl FromRequest<AppState> for Form {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, PageError> {
         let (parts, body) = request.into_parts();
         if !session::from_own_page(&parts, &state.settings) {
-            return Err(PageError::Forged);
+            return Err(forged(&parts, state).await);
         }
-        let signed_in = parts.extensions.get::<Session>().cloned();
+        let asked = parts.clone();
         let input = Input::from_request(Request::from_parts(parts, body), state).await?;
-        if let Some(session) = signed_in {
-            let fields = input.fields()?;
-            let Given::Text(token) = fields.get("form_token") else { return Err(PageError::Forged) };
-            if !session.made(&token) {
-                return Err(PageError::Forged);
+        if let Some(session) = asked.extensions.get::<Session>() {
+            let ours = match input.fields()?.get("form_token") {
+                Given::Text(token) => session.made(&token),
+                _ => false,
+            };
+            if !ours {
+                return Err(forged(&asked, state).await);
             }
         }
         Ok(Self(input))
     }
+}
+
+/// Notes that a form wasn't sent by one of our own pages.
+async fn forged(parts: &Parts, state: &AppState) -> PageError {
+    let caller = match parts.extensions.get::<Session>() {
+        Some(session) => session.caller.clone(),
+        None => Caller::anonymous(peer(parts)),
+    };
+    state.refusals.note(state, &caller, Refused::Forged, Asked::of(parts)).await;
+    PageError::Forged
 }
 
 /// What was filled in for one field; empty when it wasn't.

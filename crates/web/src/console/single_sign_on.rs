@@ -1,7 +1,7 @@
 //! Signing in at the provider of single sign-on: off to it, and back.
 
 use crate::auth::guard::Caller;
-use crate::auth::login::{after_single_sign_on, missing};
+use crate::auth::login::{after_single_sign_on, known_as, lacking, missing};
 use crate::auth::session::{self, read_cookie, set_cookie};
 use crate::console::guard::{Visitor, own_path};
 use crate::console::login::{ask, refused};
@@ -93,7 +93,10 @@ pub(crate) async fn finish(
                     let opened = session::open(&state, &known, how, shown, &caller, &headers).await?;
                     ([(header::SET_COOKIE, opened)], Redirect::to(next)).into_response()
                 }
-                Err(step) => step_page(&state, step, next).await?,
+                Err(step) => {
+                    lacking(&state, &known_as(&caller, &known), &step).await;
+                    step_page(&state, step, next).await?
+                }
             }
         }
         Err(why) => page(&state, why)?,

@@ -13,6 +13,7 @@ mod names;
 mod openness;
 mod pages;
 mod passwords;
+mod refusals;
 mod requirement;
 mod secrets;
 mod sessions;

@@ -221,3 +221,22 @@ fn what_can_t_be_used_is_said_before_anything_starts() {
     let (code, said) = run(&soon, &soon_key, "doctor");
     assert!(code == Some(8) && said.contains("BAD  certificate: it expires at"), "{said}");
 }
+
+#[test]
+fn handshakes_that_fail_are_summed_up_in_the_log() {
+    let secure = Secure::start();
+    for n in 0..7_u8 {
+        let mut socket = TcpStream::connect(secure.place()).unwrap();
+        // The beginning of a handshake, and nonsense; one is plain HTTP.
+        let said: &[u8] = if n == 0 { b"GET / HTTP/1.1\r\n\r\n" } else { &[0x16, 3, 1, 0, 5, 9, 9, 9, 9, n] };
+        socket.write_all(said).unwrap();
+        socket.read_to_end(&mut Vec::new()).ok();
+    }
+    assert_eq!(secure.server.stop(), Some(0));
+    let log = secure.server.log.lock().unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("TLS handshakes failed")).collect();
+    assert!(
+        lines.len() == 1 && lines[0].contains("\"count\":7") && lines[0].contains("\"level\":\"WARN\""),
+        "{log}"
+    );
+}

@@ -76,7 +76,9 @@ async fn page(
     let found = match asked.query.audit() {
         Ok((filter, request)) => {
             let _place = places::for_search(state, &session.caller).await?;
-            Ok(state.db.heavy().audit_log(&filter, request).await?)
+            let found = state.db.heavy().audit_log(&filter, request).await?;
+            state.refusals.note_reading(state, &session.caller, "list").await?;
+            Ok(found)
         }
         Err(error) => Err(Refused::filter(error, FILTER, &asked)?),
     };
@@ -128,7 +130,7 @@ pub(crate) async fn verify(
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Response, PageError> {
-    let proven = match proof(&state).await {
+    let proven = match proof(&state, &session.caller).await {
         Ok(proof) => Ok(context! {
             intact => proof.intact,
             first => proof.first,
