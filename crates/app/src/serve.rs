@@ -49,6 +49,11 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     if !applied.is_empty() {
         tracing::info!(steps = applied.len(), "the database is up to date now");
     }
+    if db.settle_feed().await? {
+        tracing::warn!(
+            "the database was moved to another cluster of PostgreSQL: readers of the stream are told to load everything again"
+        );
+    }
     let listener = listen(&config.listen).await?;
     let address = listener.local_addr().map_err(AppError::failed)?;
     demo::stays_here(&db, address).await?;

@@ -42,6 +42,8 @@ const FORGET_POSTGRES: &str = "DELETE FROM feed WHERE (xact, seq) < (?1, ?2)";
 /// A place in the feed, behind everything up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedPlace {
+    /// Which of the feeds that the database has had, see `feed_origin.rs`; 0 unless it was moved to another cluster.
+    pub generation: i64,
     /// The transaction; 0 on SQLite.
     pub xact: i64,
     /// The row.
@@ -127,14 +129,14 @@ fn pairs(text: &str, between: char) -> Result<Vec<(i64, i64)>, StoreError> {
     parts.map(|part| read(part).ok_or_else(wrong)).collect()
 }
 
-fn place(row: &Row) -> Result<FeedPlace, StoreError> {
-    Ok(FeedPlace { xact: row.int(0)?, seq: row.int(1)? })
+fn place(row: &Row, generation: i64) -> Result<FeedPlace, StoreError> {
+    Ok(FeedPlace { generation, xact: row.int(0)?, seq: row.int(1)? })
 }
 
-fn entry(row: &Row) -> Result<FeedEntry, StoreError> {
+fn entry(row: &Row, generation: i64) -> Result<FeedEntry, StoreError> {
     let changes = pairs(&row.text(5)?, '.')?;
     Ok(FeedEntry {
-        place: place(row)?,
+        place: place(row, generation)?,
         at: Timestamp::from_micros(row.int(2)?),
         events: pairs(&row.text(3)?, '-')?,
         alerts: pairs(&row.text(4)?, '-')?,
@@ -154,20 +156,22 @@ impl Db {
     pub async fn feed_end(&self) -> Result<FeedPlace, StoreError> {
         let sql = self.by_engine(END_SQLITE, END_POSTGRES);
         let row = self.read_one(sql, vec![]).await?.ok_or(StoreError::NotFound)?;
-        place(&row)
+        place(&row, self.feed_generation())
     }
 
     /// What was committed behind a place, in order, so many entries at most.
     pub async fn feed_after(&self, place: FeedPlace, limit: i64) -> Result<Vec<FeedEntry>, StoreError> {
         let sql = self.by_engine(AFTER_SQLITE, AFTER_POSTGRES);
         let params = vec![place.xact.into(), place.seq.into(), limit.into()];
-        self.read(sql, params).await?.iter().map(entry).collect()
+        let generation = self.feed_generation();
+        self.read(sql, params).await?.iter().map(|row| entry(row, generation)).collect()
     }
 
     /// The oldest entries that can be read, and when they were written.
     async fn feed_first(&self, limit: i64) -> Result<Vec<(FeedPlace, Timestamp)>, StoreError> {
         let rows = self.read(self.by_engine(FIRST_SQLITE, FIRST_POSTGRES), vec![limit.into()]).await?;
-        rows.iter().map(|row| Ok((place(row)?, Timestamp::from_micros(row.int(2)?)))).collect()
+        let generation = self.feed_generation();
+        rows.iter().map(|row| Ok((place(row, generation)?, Timestamp::from_micros(row.int(2)?)))).collect()
     }
 
     /// Whether everything behind a place is still kept.
@@ -180,6 +184,7 @@ impl Db {
     /// Whether a place is one that this feed may have given out.
     pub async fn feed_knows(&self, place: FeedPlace) -> Result<bool, StoreError> {
         let own = (place.xact == 0) == (self.engine() == Engine::Sqlite);
+        let own = own && place.generation == self.feed_generation();
         Ok(own && place <= self.feed_end().await?)
     }
 

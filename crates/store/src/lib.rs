@@ -21,6 +21,7 @@ mod factors;
 #[doc(hidden)]
 pub mod faults;
 mod feed;
+mod feed_origin;
 mod groups;
 mod handover;
 mod histogram;

@@ -209,13 +209,14 @@ impl Engine {
                 "CREATE FUNCTION sha256_hex(said TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$ SELECT encode(sha256(convert_to(said, 'UTF8')), 'hex') $$;"
             }
         };
-        let lineage = match self {
-            Self::Sqlite => crate::lineage::TABLE,
-            Self::Postgres => "",
+        let (lineage, feed_origin) = match self {
+            Self::Sqlite => (crate::lineage::TABLE, ""),
+            Self::Postgres => ("", crate::feed_origin::TABLE),
         };
         let mut text = text
             .replace("{search}", &crate::index::migration(self))
             .replace("{lineage}", lineage)
+            .replace("{feed_origin}", feed_origin)
             .replace("{writers}", &crate::migrations::writers::migration(self))
             .replace("{sha256_hex}", sha256_hex);
         for (token, value) in tokens {

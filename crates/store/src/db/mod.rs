@@ -282,6 +282,28 @@ impl Db {
         looked_at.await.map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
+    /// The cluster of PostgreSQL that the database is in, and which of its databases; nothing on SQLite.
+    pub(crate) fn cluster(&self) -> Option<String> {
+        match &self.inner {
+            Inner::Sqlite(_) => None,
+            Inner::Postgres(db) => db.cluster(),
+        }
+    }
+
+    /// Which of its feeds the database has now, see [`Db::settle_feed`].
+    pub(crate) fn feed_generation(&self) -> i64 {
+        match &self.inner {
+            Inner::Sqlite(_) => 0,
+            Inner::Postgres(db) => db.feed_generation.load(Ordering::Acquire),
+        }
+    }
+
+    pub(crate) fn set_feed_generation(&self, generation: i64) {
+        if let Inner::Postgres(db) = &self.inner {
+            db.feed_generation.store(generation, Ordering::Release);
+        }
+    }
+
     pub(crate) fn index_has_joined(&self) -> bool {
         match &self.inner {
             Inner::Sqlite(db) => db.index_joined.load(Ordering::Acquire),

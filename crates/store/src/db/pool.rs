@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
@@ -141,6 +141,8 @@ pub(super) struct Pool {
     tls: MakeRustlsConnect,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    /// Where the first connection led, see [`cluster_of`].
+    pub(super) cluster: OnceLock<String>,
 }
 
 /// A connection on loan. Dropped without [`Pool::give_back`] it is closed, not reused.
@@ -159,7 +161,7 @@ impl Pool {
         }
         let tls = MakeRustlsConnect::new(tls_config(options)?);
         let permits = Arc::new(Semaphore::new(options.connections));
-        Ok(Self { config, tls, idle: Mutex::new(Vec::new()), permits })
+        Ok(Self { config, tls, idle: Mutex::new(Vec::new()), permits, cluster: OnceLock::new() })
     }
 
     pub(super) async fn lend(&self) -> Result<Loan, StoreError> {
@@ -233,6 +235,13 @@ impl Pool {
             StoreError::Unavailable(error + hint)
         })?;
         check_server(&client).await?;
+        // What this process remembers (ids, where the feed is) is that of one database.
+        let here = cluster_of(&client).await?;
+        if *self.cluster.get_or_init(|| here.clone()) != here {
+            return Err(StoreError::Unavailable(
+                "DATABASE_URL leads to another database than when this server started: restart it".into(),
+            ));
+        }
         Ok(Connection { client, prepared: HashMap::new(), in_doubt })
     }
 }
@@ -284,6 +293,9 @@ fn tls_config(options: &PostgresOptions) -> Result<ClientConfig, StoreError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+const CLUSTER_AND_DATABASE: &str = "SELECT CAST(c.system_identifier AS TEXT) || '/' || CAST(d.oid AS TEXT) FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()";
+const DATABASE: &str = "SELECT '/' || CAST(oid AS TEXT) FROM pg_database WHERE datname = current_database()";
+
 /// The settings without which an acknowledged event could be lost, and what each has to be.
 const PROMISES: [(&str, &[&str]); 5] = [
     ("fsync", &["on"]),
@@ -292,6 +304,22 @@ const PROMISES: [(&str, &[&str]); 5] = [
     ("server_encoding", &["UTF8"]),
     ("default_transaction_read_only", &["off"]),
 ];
+
+/// Which cluster this is, and which of its databases. A standby that takes over is the same; what a dump was restored
+/// into is another.
+async fn cluster_of(client: &Client) -> Result<String, StoreError> {
+    let unavailable = |error: tokio_postgres::Error| StoreError::Unavailable(with_causes(&error));
+    let mut answer = client.simple_query(CLUSTER_AND_DATABASE).await;
+    // Some operators keep this from users: then the database alone has to say it.
+    if answer.as_ref().is_err_and(|error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)) {
+        answer = client.simple_query(DATABASE).await;
+    }
+    let said = answer.map_err(unavailable)?.into_iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    said.ok_or_else(|| StoreError::Unavailable("the server didn't tell which database this is".into()))
+}
 
 async fn check_server(client: &Client) -> Result<(), StoreError> {
     let unavailable = |error: tokio_postgres::Error| StoreError::Unavailable(with_causes(&error));

@@ -11,6 +11,7 @@ use crate::migrations::writers::OUTDATED;
 use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use tokio::sync::Semaphore;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, private::BytesMut, to_sql_checked};
@@ -30,6 +31,7 @@ pub(super) struct Postgres {
     turns: Turns,
     confirming: Arc<Semaphore>,
     outdated: Said,
+    pub(super) feed_generation: AtomicI64,
 }
 
 impl Postgres {
@@ -42,6 +44,7 @@ impl Postgres {
             turns: postgres_reads::turns(options.connections),
             confirming: Arc::new(Semaphore::new(CONFIRMING)),
             outdated: Said::default(),
+            feed_generation: AtomicI64::new(0),
         })
     }
 
@@ -130,6 +133,10 @@ impl Postgres {
         loan.connection.prepare(&sql).await.map_err(refused)?;
         self.pool.give_back(loan);
         Ok(())
+    }
+
+    pub(super) fn cluster(&self) -> Option<String> {
+        self.pool.cluster.get().cloned()
     }
 
     pub(super) fn close(&self) {

@@ -8,3 +8,4 @@ CREATE TABLE nodes (
     seen_at {int} NOT NULL
 ) {by_key};
 {writers}
+{feed_origin}

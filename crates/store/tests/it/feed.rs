@@ -112,10 +112,14 @@ async fn places_of_others_are_not_known(db: Db, _: Place) {
     store(&db, &[event(1, Severity::Low, "fw", "scan", "x")]).await.unwrap();
     let end = db.feed_end().await.unwrap();
     let elsewhere = match db.engine() {
-        Engine::Sqlite => FeedPlace { xact: 700, seq: 1 },
-        Engine::Postgres => FeedPlace { xact: 0, seq: 1 },
+        Engine::Sqlite => FeedPlace { generation: 0, xact: 700, seq: 1 },
+        Engine::Postgres => FeedPlace { generation: 0, xact: 0, seq: 1 },
     };
-    let beyond = [FeedPlace { seq: end.seq + 1, ..end }, FeedPlace { xact: end.xact + 1, ..end }];
+    let beyond = [
+        FeedPlace { seq: end.seq + 1, ..end },
+        FeedPlace { xact: end.xact + 1, ..end },
+        FeedPlace { generation: 9, ..end },
+    ];
     for place in [elsewhere, beyond[0], beyond[1]] {
         assert!(!db.feed_knows(place).await.unwrap(), "{place:?}");
     }

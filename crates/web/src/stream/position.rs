@@ -48,9 +48,10 @@ impl Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.at, self.place.xact, self.place.seq)?;
-        match self.handled {
-            0 => Ok(()),
-            handled => write!(f, ".{handled}"),
+        match (self.handled, self.place.generation) {
+            (0, 0) => Ok(()),
+            (handled, 0) => write!(f, ".{handled}"),
+            (handled, generation) => write!(f, ".{handled}.{generation}"),
         }
     }
 }
@@ -63,7 +64,7 @@ impl FromStr for Position {
     type Err = Unreadable;
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
-        let mut numbers = [0_i64; 4];
+        let mut numbers = [0_i64; 5];
         let mut parts = text.split('.');
         let mut count = 0;
         for (number, part) in numbers.iter_mut().zip(parts.by_ref()) {
@@ -71,13 +72,15 @@ impl FromStr for Position {
             *number = Some(part).filter(|_| digits).and_then(|part| part.parse().ok()).ok_or(Unreadable)?;
             count += 1;
         }
-        let [at, xact, seq, handled] = numbers;
-        let partly = count == 4;
-        if count < 3 || parts.next().is_some() || (partly && (handled == 0 || seq == 0)) {
+        let [at, xact, seq, handled, generation] = numbers;
+        // What may be left out is never written as 0.
+        let partly = count == 4 || handled > 0;
+        let in_vain = (partly && (handled == 0 || seq == 0)) || (count == 5 && generation == 0);
+        if count < 3 || parts.next().is_some() || in_vain {
             return Err(Unreadable);
         }
         let handled = usize::try_from(handled).map_err(|_| Unreadable)?;
-        Ok(Self { at, place: FeedPlace { xact, seq }, handled })
+        Ok(Self { at, place: FeedPlace { generation, xact, seq }, handled })
     }
 }
 
@@ -87,14 +90,23 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written_and_nothing_else_is() {
-        for id in ["1795000000.0.0", "1795000000.7123.17", "1795000000.0.9.3", "0.0.1.1"] {
+        for id in [
+            "1795000000.0.0",
+            "1795000000.7123.17",
+            "1795000000.0.9.3",
+            "0.0.1.1",
+            "5.7.9.0.11",
+            "5.7.9.2.11",
+        ] {
             assert_eq!(id.parse::<Position>().expect("an id").to_string(), id);
         }
         for id in [
             "",
             "1",
             "1.2",
-            "1.2.3.4.5",
+            "1.2.3.4.5.6",
+            "1.2.3.4.0",
+            "1.2.3.0.0",
             "1.2.x",
             "1..3",
             "-1.0.3",
@@ -112,10 +124,11 @@ mod tests {
     #[test]
     fn in_the_middle_of_an_entry_one_goes_on_before_it() {
         let read = |id: &str| id.parse::<Position>().expect("an id");
-        assert_eq!(read("5.7.9").place(), FeedPlace { xact: 7, seq: 9 });
-        assert_eq!(read("5.7.9.2").place(), FeedPlace { xact: 7, seq: 8 });
+        assert_eq!(read("5.7.9").place(), FeedPlace { generation: 0, xact: 7, seq: 9 });
+        assert_eq!(read("5.7.9.2").place(), FeedPlace { generation: 0, xact: 7, seq: 8 });
+        assert_eq!(read("5.7.9.2.11").place(), FeedPlace { generation: 11, xact: 7, seq: 8 });
         let entry = FeedEntry {
-            place: FeedPlace { xact: 7, seq: 9 },
+            place: FeedPlace { generation: 0, xact: 7, seq: 9 },
             at: Timestamp::from_micros(5_000_000),
             events: vec![(1, 3)],
             alerts: vec![],

@@ -50,7 +50,7 @@ fn run(command: &mut Command) {
 }
 
 /// A folder that the user of the clusters may write to.
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("watchpost-cluster-").tempdir().unwrap();
     if let Some(user) = other_user() {
         run(Command::new("chown").arg(user).arg(folder.path()));
@@ -65,20 +65,7 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn new() -> Self {
-        let folder = folder();
-        let primary = folder.path().join("primary");
-        run(program("initdb")
-            .arg("-D")
-            .arg(&primary)
-            .args(["--auth=trust", &format!("--username={OWNER}"), "--encoding=UTF8", "--locale=C.UTF-8"])
-            .args(["--data-checksums", "--no-sync", "--wal-segsize=1"])
-            .current_dir(folder.path()));
-        let cluster = Cluster { data: primary, port: free_port() };
-        cluster.configure(&[]);
-        cluster.start();
-        run(program("createdb")
-            .args(["-h", "127.0.0.1", "-U", OWNER, "-p", &cluster.port.to_string(), "watchpost"])
-            .current_dir(folder.path()));
+        let (folder, cluster) = Cluster::fresh();
         let standby = folder.path().join("standby");
         run(program("pg_basebackup")
             .arg("-D")
@@ -127,6 +114,25 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// A cluster of its own, running, with an empty database.
+    pub(crate) fn fresh() -> (TempDir, Self) {
+        let folder = folder();
+        let primary = folder.path().join("primary");
+        run(program("initdb")
+            .arg("-D")
+            .arg(&primary)
+            .args(["--auth=trust", &format!("--username={OWNER}"), "--encoding=UTF8", "--locale=C.UTF-8"])
+            .args(["--data-checksums", "--no-sync", "--wal-segsize=1"])
+            .current_dir(folder.path()));
+        let cluster = Self { data: primary, port: free_port() };
+        cluster.configure(&[]);
+        cluster.start();
+        run(program("createdb")
+            .args(["-h", "127.0.0.1", "-U", OWNER, "-p", &cluster.port.to_string(), "watchpost"])
+            .current_dir(folder.path()));
+        (folder, cluster)
+    }
+
     /// Lets the user that clusters are run as own a folder.
     pub(crate) fn give(folder: &Path) {
         if let Some(user) = other_user() {
