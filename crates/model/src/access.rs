@@ -1,6 +1,6 @@
 //! Who may do what. The whole table is [`allows`]; nothing else decides.
 
-use crate::{KeyId, UserId};
+use crate::{KeyId, Timestamp, UserId};
 use std::fmt;
 
 /// What a user may be.
@@ -127,6 +127,45 @@ impl Action {
     }
 }
 
+/// How long showing password and second factor counts for what takes a fresh proof of who is asking.
+pub const PROOF_SECONDS: i64 = 10 * 60;
+/// What the clocks of two nodes may differ.
+const CLOCKS_DIFFER_SECONDS: i64 = 60;
+
+/// Whether a route takes a fresh proof of who is asking ("step-up"), beside the permission: a token or a session that
+/// was stolen mustn't be worth more than it is. Every route says so with its permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// The permission is enough.
+    Never,
+    /// What is asked for decides: making an Admin takes one, and so does giving another user a password.
+    AtTimes,
+    /// It does.
+    Always,
+}
+
+impl Proof {
+    /// Which requests take a proof, in words for the documentation.
+    pub const fn when(self) -> Option<&'static str> {
+        match self {
+            Self::Never => None,
+            Self::AtTimes => Some(
+                "Making a user an Admin, activating an Admin and giving another user a password take a log-in or a \
+                 proof (`/api/v1/auth/step-up`) that is no older than ten minutes.",
+            ),
+            Self::Always => {
+                Some("Takes a log-in or a proof (`/api/v1/auth/step-up`) that is no older than ten minutes.")
+            }
+        }
+    }
+}
+
+/// Whether what somebody showed then counts as fresh now.
+pub fn is_fresh(proved_at: Option<Timestamp>, now: Timestamp) -> bool {
+    let age = proved_at.map(|at| now.seconds() - at.seconds());
+    age.is_some_and(|age| (-CLOCKS_DIFFER_SECONDS..PROOF_SECONDS).contains(&age))
+}
+
 /// Who did something, for histories and the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
@@ -167,6 +206,15 @@ impl fmt::Display for Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_is_fresh_for_ten_minutes() {
+        let at = |seconds| Timestamp::from_micros(1_000_000 * seconds);
+        assert!(is_fresh(Some(at(1_000)), at(1_000)) && is_fresh(Some(at(1_000)), at(1_599)));
+        assert!(!is_fresh(Some(at(1_000)), at(1_600)) && !is_fresh(None, at(0)));
+        assert!(is_fresh(Some(at(1_030)), at(1_000)), "another node's clock");
+        assert!(!is_fresh(Some(at(9_000)), at(1_000)), "a clock that was set back makes no proof last");
+    }
 
     #[test]
     fn the_table_is_the_documented_one() {
