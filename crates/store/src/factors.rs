@@ -2,6 +2,7 @@
 
 use crate::audit::AuditEntry;
 use crate::db::Batch;
+use crate::sessions::END_OTHERS;
 use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::UserId;
@@ -19,6 +20,8 @@ const USE_STEP: &str =
 const SET_RECOVERY: &str = "UPDATE users SET recovery_codes = ?3 WHERE id = ?1 AND recovery_codes = ?2";
 const REPLACE_RECOVERY: &str =
     "UPDATE users SET recovery_codes = ?2 WHERE id = ?1 AND factor_secret IS NOT NULL";
+/// The same secret, sealed with another key.
+const RESEAL: &str = "UPDATE users SET factor_secret = ?3 WHERE id = ?1 AND factor_secret = ?2";
 const END: &str =
     "UPDATE users SET factor_secret = NULL, factor_step = NULL, recovery_codes = NULL, version = version + 1
      WHERE id = ?1 AND factor_secret IS NOT NULL";
@@ -40,7 +43,8 @@ pub struct NewFactor<'a> {
 }
 
 impl Db {
-    /// Takes a second factor into use. [`StoreError::Conflict`] when the user was changed since its secret was made,
+    /// Takes a second factor into use, and ends all sessions of its user but the one that it was set up in.
+    /// [`StoreError::Conflict`] when the user was changed since its secret was made,
     /// or has a second factor.
     pub async fn begin_factor(
         &self,
@@ -64,6 +68,7 @@ impl Db {
         if let Some(session) = new.session {
             batch.any(SHOWN_IN, vec![session.into(), user.get().into()]);
         }
+        batch.any(END_OTHERS, vec![user.get().into(), new.session.unwrap_or_default().into()]);
         batch.audit(by, "factor.begin", format!("user:{user}"), "");
         self.write(Arc::new(batch)).await
     }
@@ -107,13 +112,26 @@ impl Db {
         self.write(Arc::new(batch)).await
     }
 
-    /// Takes the second factor away. No session counts as opened with one any more, unless the provider of single
-    /// sign-on said so.
-    pub async fn end_factor(&self, user: UserId, by: &AuditEntry) -> Result<(), StoreError> {
+    /// Keeps a secret as it is sealed now, in place of how it was; whether it was still sealed so.
+    pub async fn reseal_factor(&self, user: UserId, before: &str, now: &str) -> Result<bool, StoreError> {
+        let mut batch = Batch::new();
+        batch.one(RESEAL, vec![user.get().into(), before.into(), now.into()]);
+        taken(self.write(Arc::new(batch)).await)
+    }
+
+    /// Takes the second factor away, and ends all sessions of its user, but one perhaps: in that one none counts as
+    /// shown any more, unless the provider of single sign-on said so.
+    pub async fn end_factor(
+        &self,
+        user: UserId,
+        but: Option<&str>,
+        by: &AuditEntry,
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.access_changed();
         batch.one(END, vec![user.get().into()]);
         batch.any(NOT_SHOWN, vec![user.get().into()]);
+        batch.any(END_OTHERS, vec![user.get().into(), but.unwrap_or_default().into()]);
         batch.audit(by, "factor.end", format!("user:{user}"), "");
         self.write(Arc::new(batch)).await
     }

@@ -30,7 +30,8 @@ const SWAP: &str = "UPDATE sessions SET secret_hash = ?3, expires_at = ?4, last_
 const IS_NEXT: &str = "SELECT id FROM sessions WHERE id = ?1 AND secret_hash = ?2 AND expires_at > ?3";
 const SEEN: &str = "UPDATE sessions SET last_seen_at = ?2 WHERE id = ?1";
 const END: &str = "DELETE FROM sessions WHERE id = ?1";
-const END_OTHERS: &str = "DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2";
+const PROVE: &str = "UPDATE sessions SET proved_at = ?2 WHERE id = ?1 AND expires_at > ?2";
+pub(crate) const END_OTHERS: &str = "DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2";
 const LOGGED_IN: &str = "UPDATE users SET last_login_at = ?2 WHERE id = ?1";
 const FORGET_EXPIRED: &str = "DELETE FROM sessions WHERE expires_at <= ?1";
 pub(crate) const END_SESSIONS_OF: &str = "DELETE FROM sessions WHERE user_id = ?1";
@@ -273,6 +274,21 @@ impl Db {
     pub async fn note_session_use(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.any(SEEN, vec![id.into(), now.micros().into()]);
+        self.write(Arc::new(batch)).await
+    }
+
+    /// Notes that a session's user showed once more who they are. [`StoreError::Conflict`] when it has ended.
+    pub async fn prove_session(
+        &self,
+        id: &str,
+        user: UserId,
+        how: &str,
+        by: &AuditEntry,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.access_changed();
+        batch.one(PROVE, vec![id.into(), by.at.micros().into()]);
+        batch.audit(by, "session.prove", format!("user:{user}"), how);
         self.write(Arc::new(batch)).await
     }
 

@@ -56,6 +56,9 @@ const UPDATE: &str = "UPDATE users SET username = ?2,
 const PREFER: &str =
     "UPDATE users SET theme = COALESCE(?2, theme), time_zone = COALESCE(?3, time_zone) WHERE id = ?1";
 
+/// The same password, hashed otherwise.
+const REHASH: &str = "UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash = ?2";
+
 /// Which users are wanted; what is empty wants all.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
@@ -327,6 +330,14 @@ impl Db {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Keeps another hash of the password that a user has, in place of the one before. Nothing ends: it is the same
+    /// password.
+    pub async fn rehash(&self, id: UserId, before: &str, now: &str) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.any(REHASH, vec![id.get().into(), before.into(), now.into()]);
+        self.write(Arc::new(batch)).await
     }
 
     /// Sets how pages look for a user; what is `None` stays.

@@ -22,6 +22,12 @@ const OUTDATED: &str =
 const DISK_FULL: &str = "The server's disk is full: this can't be stored until there is room again.";
 /// What RFC 9470 calls a token that is good, and whose log-in isn't enough for this.
 const NOT_ENOUGH: &str = "Bearer realm=\"api\", error=\"insufficient_user_authentication\"";
+/// The same, where it is only too long ago.
+const TOO_LONG_AGO: &str =
+    "Bearer realm=\"api\", error=\"insufficient_user_authentication\", max_age=\"600\"";
+const STEP_UP_REQUIRED: &str = "Show first who you are: your last log-in is more than ten minutes ago. Send your `password`, \
+    and the code of your second factor as `otp`, to /api/v1/auth/step-up/, or log in again. If you use single sign-on: \
+    sign in again in the console and make a new token there.";
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub(crate) enum ApiError {
         /// Whether the user has one, so that its code is all that is missing.
         in_use: bool,
     },
+    /// The caller may, and has to show first who they are: the last time is too long ago.
+    StepUpRequired,
     /// The caller is known and may not.
     NotAllowed(String),
     /// There is no such thing.
@@ -236,6 +244,7 @@ impl ApiError {
                 "second_factor_setup",
                 "Your role requires a second factor: log in again to set one up.",
             ),
+            Self::StepUpRequired => (StatusCode::UNAUTHORIZED, "step_up_required", STEP_UP_REQUIRED),
             Self::NotAllowed(detail) => {
                 return (StatusCode::FORBIDDEN, "permission_denied", detail.clone());
             }
@@ -314,6 +323,9 @@ impl IntoResponse for ApiError {
         match &self {
             Self::FactorMissing { .. } => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(NOT_ENOUGH));
+            }
+            Self::StepUpRequired => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(TOO_LONG_AGO));
             }
             Self::Busy(busy) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(busy.wait)));

@@ -38,6 +38,19 @@ impl Input {
         self.key.as_ref().map(|key| (key, self.bytes.as_ref()))
     }
 
+    /// Another body of the same request, as a form writes it.
+    pub(crate) fn of_form(text: String) -> Self {
+        Self { format: Format::Form, bytes: text.into(), key: None }
+    }
+
+    /// The body as a form writes it; empty for another.
+    pub(crate) fn text(&self) -> &str {
+        match self.format {
+            Format::Form => std::str::from_utf8(&self.bytes).unwrap_or_default(),
+            Format::Json => "",
+        }
+    }
+
     /// Its fields by name.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, ApiError> {
         if self.bytes.is_empty() && self.format == Format::Json {

@@ -21,6 +21,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 use watchpost_model::Action;
+use watchpost_model::access::Proof;
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
@@ -218,6 +219,9 @@ fn operation(entry: &Entry) -> OperationBuilder {
     if entry.action != Action::EnterAnonymously {
         about = format!("{about}\n\nNeeds {}.", entry.action.who()).trim().to_owned();
     }
+    if let Some(when) = entry.proof.when() {
+        about = format!("{about} {when}");
+    }
     // An id names one operation: the other names of a path get the path into theirs.
     let id = match entry.alias {
         false => said.id.to_owned(),
@@ -315,7 +319,11 @@ fn with_answers(mut operation: OperationBuilder, entry: &Entry) -> OperationBuil
         refusals.push((415, "The body is neither JSON nor a form", problem.clone()));
     }
     if entry.action != Action::EnterAnonymously {
-        refusals.push((401, "No credential, or not a good one", problem.clone()));
+        let why = match entry.proof {
+            Proof::Never => "No credential, or not a good one",
+            _ => "No credential, not a good one, or the log-in is too long ago (`step_up_required`)",
+        };
+        refusals.push((401, why, problem.clone()));
         refusals.push((403, "The caller may not do this", problem.clone()));
     }
     if entry.path.contains('{') || said.query.iter().any(|param| param.name == "page") {

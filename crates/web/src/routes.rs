@@ -12,11 +12,13 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use watchpost_model::Action;
+use watchpost_model::access::Proof;
 
 /// One route.
 pub(crate) struct Entry {
     pub(crate) path: &'static str,
     pub(crate) action: Action,
+    pub(crate) proof: Proof,
     pub(crate) operation: Operation,
     /// Whether the path is another name of one that is documented in full.
     pub(crate) alias: bool,
@@ -33,12 +35,15 @@ pub(crate) struct Routes {
 pub(crate) trait Guarded {
     /// What the guard lets through.
     const ACTION: Action;
+    /// Whether it takes a fresh proof.
+    const PROOF: Proof;
 }
 
 macro_rules! guarded {
     ($($rest:ident),*) => {
         impl<Mode, G: Guard, $($rest),*> Guarded for (Mode, G, $($rest,)*) {
             const ACTION: Action = G::ACTION;
+            const PROOF: Proof = G::PROOF;
         }
     };
 }
@@ -62,19 +67,19 @@ impl Routes {
         T: Guarded + 'static,
     {
         let filter = method_filter(&operation.method);
-        self.mount(paths, operation, T::ACTION, on(filter, handler));
+        self.mount(paths, operation, (T::ACTION, T::PROOF), on(filter, handler));
     }
 
     fn mount(
         &mut self,
         paths: &[&'static str],
         operation: Operation,
-        action: Action,
+        (action, proof): (Action, Proof),
         route: MethodRouter<AppState>,
     ) {
         for (n, path) in paths.iter().enumerate() {
             self.router = std::mem::take(&mut self.router).route(path, route.clone());
-            self.entries.push(Entry { path, action, operation: operation.clone(), alias: n > 0 });
+            self.entries.push(Entry { path, action, proof, operation: operation.clone(), alias: n > 0 });
         }
     }
 }
@@ -156,6 +161,8 @@ pub struct RouteInfo {
     pub path: &'static str,
     /// What it lets its caller do.
     pub action: Action,
+    /// Whether it takes a fresh proof of who is asking.
+    pub proof: Proof,
     /// Whether it is in the OpenAPI document.
     pub documented: bool,
     /// Whether it is a page for people, who are sent to log in, rather than told 401.
@@ -168,6 +175,7 @@ pub fn site_map() -> Vec<RouteInfo> {
         method: entry.operation.method.clone(),
         path: entry.path,
         action: entry.action,
+        proof: entry.proof,
         documented: entry.operation.documented(),
         page: entry.operation.is_page(),
     };

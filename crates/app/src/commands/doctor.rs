@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use watchpost_model::Role;
 use watchpost_pipeline::now;
 use watchpost_store::{AuditProof, Db, Engine, Location};
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
     findings.extend(look_at_hosts(config));
     findings.extend(look_at_the_way_here(config));
     findings.extend(look_at_sign_up(config));
+    findings.extend(look_at_second_factor(config));
     findings.extend(look_at_metrics(config));
     findings.push(look_at_disk(&config.data_dir));
     findings.push(look_at_clock());
@@ -139,6 +141,14 @@ fn look_at_sign_up(config: &Config) -> Option<Finding> {
     config
         .signup
         .then(|| Finding { todo: todo.into(), ..good("sign-up", format!("it is on: {SIGN_UP_IS_ON}")) })
+}
+
+/// Where others reach the server, a password alone is little for those who may do everything.
+fn look_at_second_factor(config: &Config) -> Option<Finding> {
+    let alone = config.public_url.is_some() && !config.second_factor_roles.contains(&Role::Admin);
+    let todo = "set WATCHPOST_SECOND_FACTOR=Admin (or Admin,Responder): Admins are asked to set 2FA up at their next log-in";
+    let said = "Admins can log in with a password alone, and the server has a public URL";
+    alone.then(|| Finding { todo: todo.into(), ..good("second factor", said) })
 }
 
 fn look_at_disk(directory: &Path) -> Finding {

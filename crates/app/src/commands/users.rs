@@ -267,7 +267,7 @@ async fn reset_password(config: &Config, asked: &ArgMatches, printer: &Printer) 
     db.update_user(id, change, None, &by).await?;
     printer.say(format!("{name} has a new password; all tokens and sessions have ended."));
     if asked.get_flag("no-second-factor") {
-        match db.end_factor(id, &by).await {
+        match db.end_factor(id, None, &by).await {
             Ok(()) => printer.say("The second factor is taken away."),
             Err(StoreError::Conflict) => printer.say("There was no second factor."),
             Err(error) => return Err(error.into()),

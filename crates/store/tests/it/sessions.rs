@@ -268,7 +268,7 @@ async fn a_code_and_a_recovery_code_work_once(db: Db, _: Place) {
     assert!(!db.use_recovery_code(jane.id, &codes, "x", &by("jane", 2)).await.unwrap(), "known from before");
     db.replace_recovery_codes(jane.id, &["n".into()], &by("jane", 3)).await.unwrap();
     assert_eq!(factor().await.recovery, ["n"]);
-    db.end_factor(jane.id, &by("jane", 4)).await.unwrap();
+    db.end_factor(jane.id, None, &by("jane", 4)).await.unwrap();
     assert_eq!((factor().await.secret, factor().await.recovery.len()), (None, 0));
     let none = db.replace_recovery_codes(jane.id, &["n".into()], &by("jane", 5)).await;
     assert!(matches!(none, Err(StoreError::Conflict)));

@@ -4,6 +4,7 @@ use crate::api::export::{self, Exported, Permit, csv_field};
 use crate::api::page::PageView;
 use crate::auth::checkpoint::Checkpoint;
 use crate::auth::guard::{Administrator, Caller};
+use crate::auth::proof::Fresh;
 use crate::error::ApiError;
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
@@ -121,7 +122,7 @@ impl Exported for AuditView {
 }
 
 async fn export(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     RawQuery(query): RawQuery,
     asked: ListRequest,

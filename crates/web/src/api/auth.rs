@@ -4,6 +4,7 @@ use crate::api::users::UserView;
 use crate::auth::factor::SetUp;
 use crate::auth::grant::{self, TokenPair};
 use crate::auth::guard::{Agent, Anyone, Oneself};
+use crate::auth::proof::{self, Fresh};
 use crate::auth::{factor, login};
 use crate::body::{Field, Holds};
 use crate::error::{ApiError, Problem};
@@ -47,6 +48,8 @@ const CURRENT: Field =
     Field::required("current_password", Holds::Secret, "The password.", "correct horse battery");
 const CODE: Field =
     Field::optional("otp", Holds::Text, "The code of the second factor, where one is in use.", "123456");
+const STEP_UP: &[Field] =
+    &[Field::required("password", Holds::Secret, "The password.", "correct horse battery"), CODE];
 const AGAIN: &[Field] = &[CURRENT, CODE];
 const NEW_PASSWORD: &[Field] = &[
     CURRENT,
@@ -105,6 +108,20 @@ pub(crate) fn routes(routes: &mut Routes) {
             .says(204, "Ended")
             .says(401, "The token isn't good any more"),
         log_out,
+    );
+    routes.add(
+        &["/api/v1/auth/step-up"],
+        Operation::post("stepUp", "Log in", "Show again who one is")
+            .about(
+                "What could do harm in the hands of whoever has stolen a token (making Admins, giving and resetting \
+                 passwords, removing second factors, making sensor keys, exporting the audit log, ending sessions) is \
+                 answered with 401 and the `code` `step_up_required` when the session's log-in is more than ten \
+                 minutes ago. This counts for ten minutes more. Refreshing a token doesn't.",
+            )
+            .body(STEP_UP)
+            .answers::<SteppedUp>(200, "What takes it works in this session now")
+            .says(403, "The account belongs to single sign-on, and has no password here"),
+        step_up,
     );
     sessions(routes);
     second_factor(routes);
@@ -165,6 +182,7 @@ fn second_factor(routes: &mut Routes) {
     routes.add(
         &["/api/v1/auth/factor"],
         Operation::post("beginFactor", "My account", "Use the second factor that was set up")
+            .about("All other tokens and sessions of one's end.")
             .body(FIRST_CODE)
             .answers::<RecoveryCodes>(200, "In use from now on"),
         begin_factor,
@@ -180,6 +198,7 @@ fn second_factor(routes: &mut Routes) {
     routes.add(
         &["/api/v1/auth/factor/remove"],
         Operation::post("removeFactor", "My account", "Do without a second factor")
+            .about("All other tokens and sessions of one's end.")
             .body(AGAIN)
             .says(204, "Removed")
             .answers::<Problem>(409, "One's role has to have it"),
@@ -222,6 +241,14 @@ impl SessionView {
             id: session.id,
         }
     }
+}
+
+/// What showing again who one is gives.
+#[derive(Serialize, ToSchema)]
+struct SteppedUp {
+    /// Until when it counts.
+    #[schema(format = DateTime)]
+    until: String,
 }
 
 /// How a second factor stands.
@@ -275,6 +302,15 @@ async fn log_out(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+async fn step_up(
+    Oneself(caller): Oneself,
+    State(state): State<AppState>,
+    input: Input,
+) -> Result<Json<SteppedUp>, ApiError> {
+    let until = proof::step_up(&state, &input.fields()?, "password", &caller).await?;
+    Ok(Json(SteppedUp { until: until.to_string() }))
+}
+
 async fn who_am_i(
     Oneself(caller): Oneself,
     State(state): State<AppState>,
@@ -284,7 +320,7 @@ async fn who_am_i(
 }
 
 async fn log_out_everywhere(
-    Oneself(caller): Oneself,
+    Fresh(Oneself(caller)): Fresh<Oneself>,
     State(state): State<AppState>,
 ) -> Result<StatusCode, ApiError> {
     state.db.end_sessions_of(caller.user()?, None, &caller.entry()).await?;
@@ -308,7 +344,7 @@ pub(crate) async fn session_of(state: &AppState, user: UserId, id: &str) -> Resu
 }
 
 async fn end_session(
-    Oneself(caller): Oneself,
+    Fresh(Oneself(caller)): Fresh<Oneself>,
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
@@ -324,7 +360,7 @@ async fn change_password(
     input: Input,
 ) -> Result<Json<TokenPair>, ApiError> {
     let fields = input.fields()?;
-    let known = login::check_again(&state, &fields, caller.user()?, &caller).await?;
+    let known = login::check_again(&state, &fields, CURRENT.name, caller.user()?, &caller).await?;
     let password = login::new_password(&state, &known, &fields.get("new_password")).await?;
     let known = login::set_password(&state, &known, password, &caller).await?;
     let shown = login::shown_by(&known);
@@ -352,7 +388,7 @@ async fn set_up_factor(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Json<SetUp>, ApiError> {
-    let known = login::check_again(&state, &input.fields()?, caller.user()?, &caller).await?;
+    let known = login::check_again(&state, &input.fields()?, CURRENT.name, caller.user()?, &caller).await?;
     factor::prepare(&state, &known, &caller).await.map(Json)
 }
 
@@ -372,7 +408,7 @@ async fn new_recovery_codes(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
-    let known = login::check_again(&state, &input.fields()?, caller.user()?, &caller).await?;
+    let known = login::check_again(&state, &input.fields()?, CURRENT.name, caller.user()?, &caller).await?;
     let recovery_codes = factor::new_recovery_codes(&state, known.user.id, &caller).await?;
     Ok(Json(RecoveryCodes { recovery_codes }))
 }
@@ -382,7 +418,7 @@ async fn remove_factor(
     State(state): State<AppState>,
     input: Input,
 ) -> Result<StatusCode, ApiError> {
-    let known = login::check_again(&state, &input.fields()?, caller.user()?, &caller).await?;
+    let known = login::check_again(&state, &input.fields()?, CURRENT.name, caller.user()?, &caller).await?;
     factor::remove(&state, &known, &caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,6 +2,7 @@
 
 use crate::api::page::PageView;
 use crate::auth::guard::{Administrator, Caller};
+use crate::auth::proof::Fresh;
 use crate::auth::secret::generate_key;
 use crate::body::{Field, Holds, SEVERITIES};
 use crate::error::ApiError;
@@ -179,7 +180,7 @@ async fn list(
 }
 
 async fn create(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     input: Input,
 ) -> Result<Response, ApiError> {

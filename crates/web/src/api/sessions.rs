@@ -3,6 +3,7 @@
 use crate::api::page::PageView;
 use crate::auth::grant;
 use crate::auth::guard::{Administrator, Caller};
+use crate::auth::proof::Fresh;
 use crate::auth::session::IDLE_SECONDS;
 use crate::error::ApiError;
 use crate::extract::ListRequest;
@@ -112,7 +113,7 @@ async fn list(
 }
 
 async fn end(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {

@@ -3,6 +3,7 @@
 use crate::api::auth::{SessionView, session_of};
 use crate::api::page::PageView;
 use crate::auth::guard::Administrator;
+use crate::auth::proof::{AtTimes, Fresh};
 use crate::auth::{account, grant};
 use crate::body::{Field, Holds, ROLES};
 use crate::error::{ApiError, choose_from};
@@ -100,10 +101,11 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::get("readUser", "Users", "Read a user").answers::<UserView>(200, "The user"),
         read,
     );
-    let refused = "Somebody else changed it first, or it is the last active Admin";
+    let refused = "Another user changed it first, or it is the last active Admin";
     routes.add(
         ONE,
         Operation::patch("changeUser", "Users", "Change some of a user")
+            .about("One's own password, role and state can't be changed this way.")
             .body(CHANGE)
             .answers::<UserView>(200, "The user as it is now")
             .says(409, refused),
@@ -135,7 +137,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::post("resetPassword", "Users", "Give a user a one-time password")
             .about(
                 "It lets the user choose a password of their own within a day, and nothing else. All their tokens and \
-                 sessions end.",
+                 sessions end. Not for oneself.",
             )
             .answers::<OneTimePassword>(200, "Shown this once")
             .says(409, "The user has no password here"),
@@ -144,7 +146,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(
         &["/api/v1/users/{id}/factor"],
         Operation::delete("removeFactorOf", "Users", "Take a user's second factor away")
-            .about("For a user who lost it and the recovery codes.")
+            .about("For a user who lost it and the recovery codes. All their tokens and sessions end. Not for oneself.")
             .says(204, "Removed"),
         remove_factor,
     );
@@ -261,7 +263,7 @@ pub(crate) fn role_of(given: &Given<'_>) -> Result<Role, String> {
 }
 
 async fn create(
-    Administrator(caller): Administrator,
+    AtTimes(Administrator(caller)): AtTimes<Administrator>,
     State(state): State<AppState>,
     one_time: OneTime,
     input: Input,
@@ -311,7 +313,7 @@ fn changes(
 }
 
 async fn change(
-    Administrator(caller): Administrator,
+    AtTimes(Administrator(caller)): AtTimes<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
     one_time: OneTime,
@@ -326,7 +328,7 @@ async fn change(
 }
 
 async fn replace(
-    Administrator(caller): Administrator,
+    AtTimes(Administrator(caller)): AtTimes<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
     one_time: OneTime,
@@ -358,7 +360,7 @@ async fn remove(
 }
 
 async fn reset_password(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
 ) -> Result<Json<OneTimePassword>, ApiError> {
@@ -367,7 +369,7 @@ async fn reset_password(
 }
 
 async fn remove_factor(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
 ) -> Result<StatusCode, ApiError> {
@@ -387,7 +389,7 @@ async fn list_sessions(
 }
 
 async fn end_sessions(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
 ) -> Result<StatusCode, ApiError> {
@@ -398,7 +400,7 @@ async fn end_sessions(
 }
 
 async fn end_session(
-    Administrator(caller): Administrator,
+    Fresh(Administrator(caller)): Fresh<Administrator>,
     State(state): State<AppState>,
     Path((id, session)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {

@@ -1,17 +1,19 @@
 //! Users and what they hold: made, changed, given a new password.
 
 use crate::auth::guard::{Caller, take};
+use crate::auth::proof;
 use crate::auth::refusals::{Asked, Refused};
 use crate::auth::secret::{generate_password, random_text};
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::throttle;
+use watchpost_model::page::PageRequest;
 use watchpost_model::text::Given;
 use watchpost_model::user::{NewUser, UserChangeRequest};
-use watchpost_model::{Invalid, Role, Timestamp, User, UserId};
+use watchpost_model::{Actor, Invalid, Role, Timestamp, User, UserId};
 use watchpost_pipeline::decode::Fields;
 use watchpost_pipeline::now;
-use watchpost_store::{NewAccount, NewPassword, UserChange};
+use watchpost_store::{NewAccount, NewPassword, StoreError, UserChange, UserFilter};
 
 /// How long a password that was given to somebody lets them choose another.
 pub const ONE_TIME_SECONDS: i64 = 24 * 60 * 60;
@@ -100,13 +102,17 @@ fn one_time(must_change: bool) -> Option<Timestamp> {
     must_change.then(|| now().plus_seconds(ONE_TIME_SECONDS))
 }
 
-/// Makes a user. A password that must be changed lets its user in once within a day, to do so.
+/// Makes a user. A password that must be changed lets its user in once within a day, to do so. Making an Admin takes a
+/// fresh proof.
 pub(crate) async fn create_user(
     state: &AppState,
     new: NewUser,
     must_change: bool,
     caller: &Caller,
 ) -> Result<User, ApiError> {
+    if new.role == Role::Admin {
+        proof::require(state, caller, Asked::to("a new Admin")).await?;
+    }
     add(state, new, one_time(must_change), caller, false).await
 }
 
@@ -133,7 +139,45 @@ async fn add(
     Ok(user)
 }
 
-/// Changes a user.
+/// Whether a change takes a fresh proof: it makes somebody an Admin who can log in, or lets the caller in as another.
+fn takes_proof(change: &UserChangeRequest, user: &User) -> bool {
+    let is = user.role == Role::Admin && user.active;
+    let becomes = change.role.unwrap_or(user.role) == Role::Admin && change.active.unwrap_or(user.active);
+    change.password.is_some()
+        || (becomes && !is)
+        || (change.role == Some(Role::Admin) && user.role != Role::Admin)
+}
+
+/// Whether a change is about what lets its user in, and what they may.
+fn is_about_access(change: &UserChangeRequest, user: &User) -> bool {
+    let UserChangeRequest { role, active, password, .. } = change;
+    password.is_some()
+        || role.is_some_and(|role| role != user.role)
+        || active.is_some_and(|active| active != user.active)
+}
+
+fn is_oneself(caller: &Caller, id: UserId) -> bool {
+    matches!(&caller.actor, Actor::User { id: own, .. } if *own == id)
+}
+
+const OWN_ACCOUNT: &str = "This way is for other users: an Admin's token alone doesn't change that Admin's own access. \
+    Your own password: /api/v1/auth/password/, your own second factor: /api/v1/auth/factor/ (in the console: your \
+    account, behind your name). Your role, or deactivating yourself: ask another Admin.";
+
+/// Refuses an Admin what is about their own access, and remembers that.
+async fn not_oneself(state: &AppState, caller: &Caller, id: UserId) -> ApiError {
+    state.refusals.note(state, caller, Refused::OwnAccount, Asked::to(format!("user:{id}"))).await;
+    ApiError::NotAllowed(OWN_ACCOUNT.into())
+}
+
+/// Whether there is no other active Admin.
+async fn is_last_admin(state: &AppState, user: &User) -> Result<bool, ApiError> {
+    let admins = UserFilter { role: Some(Role::Admin), active: Some(true), search: None };
+    let found = state.db.users(&admins, PageRequest::numbered(1, 2)).await?;
+    Ok(found.rows.iter().all(|admin| admin.id == user.id))
+}
+
+/// Changes a user. An Admin can't change their own access with it, and some changes take a fresh proof.
 pub(crate) async fn change_user(
     state: &AppState,
     id: UserId,
@@ -141,8 +185,18 @@ pub(crate) async fn change_user(
     version: Option<i64>,
     caller: &Caller,
 ) -> Result<User, ApiError> {
+    let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    if is_oneself(caller, id) && is_about_access(&change, &known.user) {
+        if change.password.is_none() && is_last_admin(state, &known.user).await? {
+            return Err(StoreError::LastAdmin.into());
+        }
+        return Err(not_oneself(state, caller, id).await);
+    }
+    if takes_proof(&change, &known.user) {
+        proof::require(state, caller, Asked::to(format!("user:{id}"))).await?;
+    }
     let password = match change.password {
-        Some(_) if has_no_password(state, id).await? => return Err(no_password_here()),
+        Some(_) if known.external_id.is_some() => return Err(no_password_here()),
         Some(password) => {
             let hash = state.passwords.hash(password).await?;
             Some(NewPassword { hash, until: one_time(change.must_change_password) })
@@ -163,10 +217,6 @@ fn no_password_here() -> ApiError {
     ApiError::Conflict("single_sign_on", detail.into())
 }
 
-async fn has_no_password(state: &AppState, id: UserId) -> Result<bool, ApiError> {
-    Ok(state.db.credentials(id).await?.is_some_and(|known| known.external_id.is_some()))
-}
-
 /// Gives a user a password that lets them in once, to choose one of their own; shown this once.
 pub(crate) async fn reset_password(
     state: &AppState,
@@ -174,6 +224,10 @@ pub(crate) async fn reset_password(
     caller: &Caller,
 ) -> Result<(User, String), ApiError> {
     let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    if is_oneself(caller, id) {
+        return Err(not_oneself(state, caller, id).await);
+    }
+    proof::require(state, caller, Asked::to(format!("user:{id}"))).await?;
     if known.external_id.is_some() {
         return Err(no_password_here());
     }
@@ -187,11 +241,15 @@ pub(crate) async fn reset_password(
     Ok((user, password))
 }
 
-/// Takes a user's second factor away, for one who lost it and the recovery codes.
+/// Takes a user's second factor away, for one who lost it and the recovery codes. It ends all their sessions.
 pub(crate) async fn remove_factor(state: &AppState, id: UserId, caller: &Caller) -> Result<(), ApiError> {
     let known = state.db.credentials(id).await?.ok_or(ApiError::NotFound)?;
+    if is_oneself(caller, id) {
+        return Err(not_oneself(state, caller, id).await);
+    }
+    proof::require(state, caller, Asked::to(format!("user:{id}"))).await?;
     if known.factor.secret.is_some() {
-        state.db.end_factor(id, &caller.entry()).await?;
+        state.db.end_factor(id, None, &caller.entry()).await?;
         state.accounts.forget();
         tracing::warn!(user = known.user.username, by = %caller.actor, "second factor removed");
     }

@@ -206,22 +206,41 @@ pub(crate) async fn check(
         return Ok(Shown::Nothing);
     }
     let id = known.user.id;
-    let opened = known.factor.secret.as_deref().map(|sealed| state.seal.open(Purpose::Factor, sealed));
+    let sealed = known.factor.secret.as_deref();
+    let opened = sealed.map(|sealed| state.seal.open_with_which(Purpose::Factor, sealed));
     if let Some(None) = opened {
         tracing::error!(
             user = known.user.username,
             "the secret of a second factor can't be read: SECRET_KEY was changed without SECRET_KEY_PREVIOUS; recovery codes still work"
         );
     }
-    let step = opened.flatten().and_then(|secret| totp::step_of(&secret, given, now()));
+    let opened = opened.flatten();
+    let step = opened.as_ref().and_then(|(secret, _)| totp::step_of(secret, given, now()));
     let right = match step {
-        Some(step) => state.db.use_factor_step(id, step).await?,
+        Some(step) => {
+            let right = state.db.use_factor_step(id, step).await?;
+            // The key before the one in use can be taken away once whoever logs in has left it behind.
+            if let (true, Some((secret, false)), Some(before)) = (right, &opened, sealed) {
+                reseal(state, id, before, secret).await;
+            }
+            right
+        }
         None => {
             let used = totp::recovery_hash(given);
             state.db.use_recovery_code(id, &known.factor.recovery, &used, &caller.entry()).await?
         }
     };
     Ok(if right { Shown::Right } else { Shown::Wrong })
+}
+
+/// Seals a secret anew with the key in use. A log-in goes on without: the old seal is good until its key is gone.
+async fn reseal(state: &AppState, user: UserId, before: &str, secret: &str) {
+    let sealed = state.seal.seal(Purpose::Factor, secret);
+    match state.db.reseal_factor(user, before, &sealed).await {
+        Ok(true) => tracing::info!(%user, "the secret of a second factor is sealed with the key in use"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, "the secret of a second factor could not be sealed anew"),
+    }
 }
 
 /// Takes the second factor away at its user's wish, unless the role has to have one.
@@ -231,7 +250,7 @@ pub(crate) async fn remove(state: &AppState, known: &Credentials, caller: &Calle
         return Err(ApiError::Conflict("factor_required", detail.into()));
     }
     if known.factor.secret.is_some() {
-        state.db.end_factor(known.user.id, &caller.entry()).await?;
+        state.db.end_factor(known.user.id, caller.session.as_deref(), &caller.entry()).await?;
         state.accounts.forget();
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Sessions of programs: a pair of tokens, refreshed, looked at and ended.
 
+use crate::auth::accounts::Account;
 use crate::auth::factor;
 use crate::auth::guard::{Agent, Caller};
 use crate::auth::login::{self, Entered, filled, known_as};
@@ -162,11 +163,11 @@ pub(crate) async fn verify(state: &AppState, fields: &Fields<'_>) -> Result<(), 
     if live { Ok(()) } else { Err(ApiError::BadToken) }
 }
 
-/// Whose token this is, if its user and its session are still welcome.
+/// Whose token this is and the session that it belongs to, if its user and its session are still welcome.
 pub(crate) async fn whose(
     state: &AppState,
     claims: &Claims,
-) -> Result<Arc<crate::auth::accounts::Account>, ApiError> {
+) -> Result<(Arc<Account>, Arc<Session>), ApiError> {
     let id = claims.user().ok_or(ApiError::BadToken)?;
     let account = state.accounts.user(id).await?.ok_or(ApiError::BadToken)?;
     let session = state.accounts.session(&claims.sid, now()).await?.ok_or(ApiError::BadToken)?;
@@ -178,7 +179,7 @@ pub(crate) async fn whose(
         return Err(ApiError::BadToken);
     }
     factor::enough(state, &account.user, &session)?;
-    Ok(account)
+    Ok((account, session))
 }
 
 /// Ends the session of a refresh token. One that is ended already is no error.

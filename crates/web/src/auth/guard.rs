@@ -2,6 +2,7 @@
 //! [`crate::routes::Routes::add`].
 
 use crate::auth::grant;
+use crate::auth::proof::{Knows, Proved};
 use crate::auth::refusals::{Asked, Refused};
 use crate::auth::secret::KEY_PREFIX;
 use crate::auth::token::Kind;
@@ -15,7 +16,7 @@ use axum::http::{HeaderMap, header};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use watchpost_model::access::allows;
+use watchpost_model::access::{Proof, allows};
 use watchpost_model::event::{EventDraft, Origin};
 use watchpost_model::key::SensorKey;
 use watchpost_model::net::Rate;
@@ -34,12 +35,15 @@ pub(crate) struct Caller {
     pub(crate) key: Option<Arc<SensorKey>>,
     /// The session that their token belongs to.
     pub(crate) session: Option<String>,
+    /// When they last showed in it who they are.
+    pub(crate) proved: Proved,
 }
 
 impl Caller {
     /// Somebody who showed nothing.
     pub(crate) fn anonymous(peer: IpAddr) -> Self {
-        Self { rank: Rank::Anonymous, actor: Actor::Anonymous, peer, key: None, session: None }
+        let (rank, actor, proved) = (Rank::Anonymous, Actor::Anonymous, Proved::never());
+        Self { rank, actor, peer, key: None, session: None, proved }
     }
 
     /// Somebody who turned out to be this user.
@@ -116,6 +120,8 @@ impl From<NotDetected> for ApiError {
 pub(crate) trait Guard {
     /// The thing.
     const ACTION: Action;
+    /// Whether it takes a fresh proof of who they are, too.
+    const PROOF: Proof = Proof::Never;
 }
 
 macro_rules! guards {
@@ -127,6 +133,18 @@ macro_rules! guards {
 
         impl Guard for $name {
             const ACTION: Action = Action::$action;
+        }
+
+        impl Knows for $name {
+            const PAGES: bool = false;
+
+            fn caller(&self) -> &Caller {
+                &self.0
+            }
+
+            fn refused(error: ApiError, _: &Parts) -> ApiError {
+                error
+            }
         }
 
         impl FromRequestParts<AppState> for $name {
@@ -299,8 +317,9 @@ pub(crate) async fn identify(
         return with_key(secret, peer, state).await.map(Some);
     }
     let claims = state.tokens.read(Kind::Access, secret).ok_or(ApiError::BadToken)?;
-    let account = grant::whose(state, &claims).await?;
-    let caller = Caller { session: Some(claims.sid), ..Caller::anonymous(peer) };
+    let (account, session) = grant::whose(state, &claims).await?;
+    let proved = Proved::new(session.proved_at);
+    let caller = Caller { session: Some(claims.sid), proved, ..Caller::anonymous(peer) };
     Ok(Some(caller.as_user(&account.user)))
 }
 

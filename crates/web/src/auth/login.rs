@@ -2,6 +2,7 @@
 
 use crate::auth::factor::{self, Pending, SetUp, Shown};
 use crate::auth::guard::{Caller, take};
+use crate::auth::passwords;
 use crate::auth::patience::Attempt;
 use crate::auth::refusals::{Asked, Refused};
 use crate::auth::seal::Purpose;
@@ -183,6 +184,9 @@ pub(crate) async fn check(
     };
     // From here on it is known who is asking.
     let caller = &known_as(caller, &known);
+    if let Some(password) = &password {
+        renew_hash(state, &known, password).await;
+    }
     let by_provider = password.is_none() && kept.as_ref().is_some_and(|kept| kept.single_sign_on);
     let mut how = if by_provider { "single sign-on" } else { "password" }.to_owned();
     // Looked at before the code of the second factor, which is good once.
@@ -262,6 +266,24 @@ async fn password_fits(
 ) -> Result<bool, ApiError> {
     let hash = known.filter(|known| known.external_id.is_none()).map(|known| known.password_hash.clone());
     state.passwords.matches(password.to_owned(), hash).await
+}
+
+/// Hashes a password that was right anew, where its hash is one of other parameters than today's. The log-in goes on
+/// without.
+async fn renew_hash(state: &AppState, known: &Credentials, password: &str) {
+    if !passwords::is_dated(&known.password_hash) {
+        return;
+    }
+    let renewed = async {
+        let hash = state.passwords.hash(password.to_owned()).await?;
+        Ok::<_, ApiError>(state.db.rehash(known.user.id, &known.password_hash, &hash).await?)
+    };
+    match renewed.await {
+        Ok(()) => {
+            tracing::info!(user = known.user.username, "the password is hashed with today's parameters")
+        }
+        Err(error) => tracing::warn!(?error, "a password could not be hashed anew"),
+    }
 }
 
 async fn second_factor(
@@ -353,37 +375,63 @@ pub(crate) async fn set_password(
     state.db.credentials(known.user.id).await?.ok_or(ApiError::BadLogin)
 }
 
-/// Checks once more that it is the user who asks, for what a stolen session must not be able to do.
+/// Checks once more that it is the user who asks, for what a stolen session must not be able to do. The field that
+/// holds the password has this name.
 pub(crate) async fn check_again(
     state: &AppState,
     fields: &Fields<'_>,
+    field: &'static str,
     id: UserId,
     caller: &Caller,
 ) -> Result<Credentials, ApiError> {
     take(state, throttle::Caller::LogIn, caller.peer)?;
     let known = state.db.credentials(id).await?.ok_or(ApiError::BadToken)?;
     if known.external_id.is_some() {
-        let detail = "Your account belongs to single sign-on: password and second factor are kept there.";
+        let detail = "Your account belongs to single sign-on: password and second factor are kept there. Sign in there \
+            once more from the console; a token that is made there then has that proof.";
         return Err(ApiError::NotAllowed(detail.into()));
     }
-    let password = filled(&fields.get("current_password"))
-        .map_err(|message| Invalid::field("current_password", message))?;
+    let password = filled(&fields.get(field)).map_err(|message| Invalid::field(field, message))?;
     let attempt = Attempt::begin(state, &known.user.username, caller).await?;
     if !password_fits(state, Some(&known), &password).await? {
         failed(state, &known.user.username, caller, "wrong password in a session").await;
-        return Err(Invalid::field("current_password", "The password is wrong.").into());
+        return Err(Invalid::field(field, "The password is wrong.").into());
     }
-    if known.factor.secret.is_some() {
-        let otp = given(fields, "otp");
-        match factor::check(state, &known, &otp, caller).await? {
-            Shown::Right => {}
-            Shown::Nothing => return Err(Invalid::field("otp", invalid::REQUIRED).into()),
-            Shown::Wrong => {
-                failed(state, &known.user.username, caller, "wrong second factor in a session").await;
-                return Err(Invalid::field("otp", "The code is wrong, or was used before.").into());
-            }
-        }
-    }
+    renew_hash(state, &known, &password).await;
+    code_again(state, fields, &known, caller).await?;
     attempt.succeeded(state, id).await?;
     Ok(known)
+}
+
+/// The same for somebody who just signed in once more at the provider of single sign-on: what is left is the code of
+/// Watchpost's own second factor, for those who have one.
+pub(crate) async fn check_code_again(
+    state: &AppState,
+    fields: &Fields<'_>,
+    known: &Credentials,
+    caller: &Caller,
+) -> Result<(), ApiError> {
+    take(state, throttle::Caller::LogIn, caller.peer)?;
+    let attempt = Attempt::begin(state, &known.user.username, caller).await?;
+    code_again(state, fields, known, caller).await?;
+    attempt.succeeded(state, known.user.id).await
+}
+
+async fn code_again(
+    state: &AppState,
+    fields: &Fields<'_>,
+    known: &Credentials,
+    caller: &Caller,
+) -> Result<(), ApiError> {
+    if known.factor.secret.is_none() {
+        return Ok(());
+    }
+    match factor::check(state, known, &given(fields, "otp"), caller).await? {
+        Shown::Right => Ok(()),
+        Shown::Nothing => Err(Invalid::field("otp", invalid::REQUIRED).into()),
+        Shown::Wrong => {
+            failed(state, &known.user.username, caller, "wrong second factor in a session").await;
+            Err(Invalid::field("otp", "The code is wrong, or was used before.").into())
+        }
+    }
 }

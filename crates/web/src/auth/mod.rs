@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod login;
 pub(crate) mod passwords;
 pub(crate) mod patience;
+pub(crate) mod proof;
 pub(crate) mod refusals;
 pub(crate) mod seal;
 pub(crate) mod secret;

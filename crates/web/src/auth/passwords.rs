@@ -31,6 +31,12 @@ pub fn hash_password(password: &str) -> String {
     hash.expect("argon2 hashes any password of bounded length").to_string()
 }
 
+/// Whether a hash was made with other parameters than those of today.
+pub(crate) fn is_dated(hash: &str) -> bool {
+    let today = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$");
+    !hash.starts_with(&today)
+}
+
 fn verify(password: &str, hash: &str) -> bool {
     let Ok(hash) = PasswordHash::new(hash) else { return false };
     argon2().verify_password(password.as_bytes(), &hash).is_ok()
@@ -93,6 +99,11 @@ mod tests {
         assert!(verify("correct horse battery", &hash));
         assert!(!verify("correct horse batterx", &hash));
         assert!(!verify("correct horse battery", "nonsense"));
+        assert!(
+            !is_dated(&hash)
+                && is_dated(&hash.replace("t=2", "t=1"))
+                && is_dated(&hash.replace("v=19", "v=16"))
+        );
         assert_ne!(hash, hash_password("correct horse battery"), "every hash has its own salt");
     }
 

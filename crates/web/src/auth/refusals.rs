@@ -51,6 +51,10 @@ pub(crate) enum Refused {
     SignUpRole,
     /// A token, a key or the token of metrics that isn't good.
     Credential(BadCredential),
+    /// What takes a fresh proof of who is asking, without one.
+    StepUp,
+    /// An Admin's own access, by the way for other users.
+    OwnAccount,
     /// Requests that came too fast.
     Throttled,
 }
@@ -94,6 +98,8 @@ impl Refused {
             Self::Credential(BadCredential::Key) => "sensor keys that aren't good",
             Self::Credential(BadCredential::FactorMissing) => "sessions without the second factor",
             Self::Credential(BadCredential::MetricsToken) => "wrong tokens for metrics",
+            Self::StepUp => "without a fresh proof of who is asking",
+            Self::OwnAccount => "one's own account by the way for others",
             Self::Throttled => "throttled",
         };
         Kind { action: REFUSED, name, at_once }
@@ -112,6 +118,8 @@ impl Refused {
             Self::OthersJob => "only the user who did it, or an Admin, takes it back".into(),
             Self::SignUpOff => "sign-up is switched off".into(),
             Self::SignUpRole => "only Analysts sign up".into(),
+            Self::StepUp => "needs a proof of who is asking that is no older than ten minutes".into(),
+            Self::OwnAccount => "the way for other users, tried for one's own account".into(),
             Self::Credential(_) | Self::Throttled => self.kind().name.into(),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     FactorSetUp,
     /// A log-in at the provider of single sign-on that is under way.
     SingleSignOn,
+    /// A form that waits until its user has shown once more who they are.
+    HeldForm,
 }
 
 impl Purpose {
@@ -28,6 +30,7 @@ impl Purpose {
             Self::LogInStep => b"log-in step",
             Self::FactorSetUp => b"factor set-up",
             Self::SingleSignOn => b"single sign-on",
+            Self::HeldForm => b"held form",
         }
     }
 }
@@ -98,13 +101,18 @@ impl Seal {
     }
 
     pub(crate) fn open(&self, purpose: Purpose, sealed: &str) -> Option<String> {
+        self.open_with_which(purpose, sealed).map(|(text, _)| text)
+    }
+
+    /// As [`Seal::open`], and whether it was sealed with the key that seals now.
+    pub(crate) fn open_with_which(&self, purpose: Purpose, sealed: &str) -> Option<(String, bool)> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
-        self.keys.iter().find_map(|key| {
+        self.keys.iter().enumerate().find_map(|(number, key)| {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let mut sealed = sealed.to_vec();
             let text = key.open_in_place(nonce, Aad::from(purpose.name()), &mut sealed).ok()?;
-            String::from_utf8(text.to_vec()).ok()
+            Some((String::from_utf8(text.to_vec()).ok()?, number == 0))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::guard::{Agent, Caller, peer, take_of};
 use crate::auth::login::known_as;
+use crate::auth::proof::Proved;
 use crate::auth::seal::derived;
 use crate::auth::secret::{fingerprint, random_text};
 use crate::auth::{factor, grant};
@@ -108,7 +109,8 @@ pub(crate) async fn look(
     }
     let user = &account.user;
     factor::enough(state, user, &record)?;
-    let caller = Caller { session: Some(record.id), ..Caller::anonymous(peer) };
+    let proved = Proved::new(record.proved_at);
+    let caller = Caller { session: Some(record.id), proved, ..Caller::anonymous(peer) };
     Ok(Some(Session {
         caller: caller.as_user(user),
         user: user.clone(),

@@ -3,6 +3,7 @@
 use crate::api::auth::session_of;
 use crate::api::preferences::choose;
 use crate::auth::factor::{self, SetUp};
+use crate::auth::proof::Fresh;
 use crate::auth::session::{self, Session};
 use crate::auth::{grant, login};
 use crate::console::guard::{Form, SignedIn, filled};
@@ -145,7 +146,8 @@ pub(crate) async fn password(
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
     let changed = async {
-        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        let known =
+            login::check_again(&state, &fields, "current_password", session.user.id, &session.caller).await?;
         let password = login::new_password(&state, &known, &fields.get("new_password")).await?;
         let known = login::set_password(&state, &known, password, &session.caller).await?;
         let shown = login::shown_by(&known);
@@ -169,7 +171,8 @@ pub(crate) async fn set_up_factor(
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
     let prepared = async {
-        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        let known =
+            login::check_again(&state, &fields, "current_password", session.user.id, &session.caller).await?;
         factor::prepare(&state, &known, &session.caller).await
     };
     let view = match prepared.await {
@@ -207,7 +210,8 @@ pub(crate) async fn new_recovery_codes(
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
     let made = async {
-        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        let known =
+            login::check_again(&state, &fields, "current_password", session.user.id, &session.caller).await?;
         factor::new_recovery_codes(&state, known.user.id, &session.caller).await
     };
     match made.await {
@@ -223,7 +227,8 @@ pub(crate) async fn remove_factor(
 ) -> Result<Response, PageError> {
     let fields = sent.fields()?;
     let removed = async {
-        let known = login::check_again(&state, &fields, session.user.id, &session.caller).await?;
+        let known =
+            login::check_again(&state, &fields, "current_password", session.user.id, &session.caller).await?;
         factor::remove(&state, &known, &session.caller).await
     };
     match removed.await {
@@ -233,7 +238,7 @@ pub(crate) async fn remove_factor(
 }
 
 pub(crate) async fn end_session(
-    SignedIn(session): SignedIn,
+    Fresh(SignedIn(session)): Fresh<SignedIn>,
     State(state): State<AppState>,
     Path(id): Path<String>,
     _: Form,
@@ -248,7 +253,7 @@ pub(crate) async fn end_session(
 }
 
 pub(crate) async fn end_other_sessions(
-    SignedIn(session): SignedIn,
+    Fresh(SignedIn(session)): Fresh<SignedIn>,
     State(state): State<AppState>,
     _: Form,
 ) -> Result<Response, PageError> {

@@ -5,6 +5,7 @@ use crate::api::events::{EventView, StoredEvent, ingest};
 use crate::auth::account::make_analyst;
 use crate::auth::grant::open_short;
 use crate::auth::guard::Agent;
+use crate::auth::proof::Fresh;
 use crate::auth::session::Session;
 use crate::auth::token::ACCESS_SECONDS;
 use crate::console::guard::{Administrator, EventSender, Form, SignedIn};
@@ -86,7 +87,7 @@ pub(crate) async fn show(
 
 /// Makes an access token for whoever is signed in; shown this once.
 pub(crate) async fn token(
-    SignedIn(session): SignedIn,
+    Fresh(SignedIn(session)): Fresh<SignedIn>,
     State(state): State<AppState>,
     Base(base): Base,
     agent: Agent,

@@ -1,10 +1,12 @@
 //! Guards for pages: whoever isn't signed in is sent to log in, whoever may not is told so on a page.
 
 use crate::auth::guard::{Caller, Guard, peer, take, take_of};
+use crate::auth::proof::{self, FormTakesProof, Knows};
 use crate::auth::refusals::{Asked, Refused};
 use crate::auth::session::{self, Session};
 use crate::console::page::HOME;
 use crate::console::problem::PageError;
+use crate::console::step_up;
 use crate::error::ApiError;
 use crate::extract::{Input, Target, host};
 use crate::known::Known;
@@ -28,6 +30,21 @@ macro_rules! page_guards {
 
         impl Guard for $name {
             const ACTION: Action = Action::$action;
+        }
+
+        impl Knows for $name {
+            const PAGES: bool = true;
+
+            fn caller(&self) -> &Caller {
+                &self.0.caller
+            }
+
+            fn refused(error: ApiError, parts: &Parts) -> PageError {
+                match error {
+                    ApiError::StepUpRequired => PageError::StepUp(next(parts)),
+                    error => error.into(),
+                }
+            }
         }
 
         impl FromRequestParts<AppState> for $name {
@@ -172,7 +189,12 @@ impl FromRequestParts<AppState> for CameFrom {
 }
 
 /// A form that one of our own pages sent, in the session it was made for.
-pub(crate) struct Form(Input);
+pub(crate) struct Form {
+    input: Input,
+    /// Where it was sent to.
+    to: String,
+    session: Option<Session>,
+}
 
 impl FromRequest<AppState> for Form {
     type Rejection = PageError;
@@ -183,17 +205,26 @@ impl FromRequest<AppState> for Form {
             return Err(forged(&parts, state).await);
         }
         let asked = parts.clone();
+        let session = parts.extensions.get::<Session>().cloned();
+        let to = parts.uri.path_and_query().map_or(HOME, |target| target.as_str()).to_owned();
         let input = Input::from_request(Request::from_parts(parts, body), state).await?;
-        if let Some(session) = asked.extensions.get::<Session>() {
-            let ours = match input.fields()?.get("form_token") {
-                Given::Text(token) => session.made(&token),
-                _ => false,
-            };
-            if !ours {
-                return Err(forged(&asked, state).await);
-            }
+        let Some(signed_in) = &session else { return Ok(Self { input, to, session }) };
+        if !signed_in.made(&filled(&input.fields()?, "form_token")) {
+            return Err(forged(&asked, state).await);
         }
-        Ok(Self(input))
+        let input = match step_up::carried_on(state, signed_in, input, &to).await {
+            Err(PageError::Forged) => return Err(forged(&asked, state).await),
+            carried_on => carried_on?,
+        };
+        let proven = match asked.extensions.get::<FormTakesProof>() {
+            Some(_) => proof::require(state, &signed_in.caller, Asked::of(&asked)).await,
+            None => Ok(()),
+        };
+        let form = Self { input, to, session };
+        match proven {
+            Ok(()) => Ok(form),
+            Err(error) => Err(form.after(state, error).await),
+        }
     }
 }
 
@@ -226,12 +257,23 @@ pub(crate) fn version(fields: &Fields<'_>) -> Result<Option<i64>, Invalid> {
 impl Form {
     /// The form as the API takes bodies.
     pub(crate) fn input(&self) -> &Input {
-        &self.0
+        &self.input
+    }
+
+    /// What a form comes to that was refused like this: where a fresh proof is all that is missing, it is asked for,
+    /// and the form is kept until then.
+    pub(crate) async fn after(&self, state: &AppState, error: ApiError) -> PageError {
+        match (&self.session, &error) {
+            (Some(session), ApiError::StepUpRequired) => {
+                step_up::ask_for(state, session, &self.to, self.input.text()).await
+            }
+            _ => error.into(),
+        }
     }
 
     /// What was filled in.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, PageError> {
-        Ok(self.0.fields()?)
+        Ok(self.input.fields()?)
     }
 }
 

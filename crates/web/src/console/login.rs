@@ -10,9 +10,13 @@ use crate::error::ApiError;
 use crate::extract::Base;
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use minijinja::{Value, context};
+
+/// What a browser forgets of this site at a log-out: pages that stay in its cache would be there for who sits down next.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+const EVERYTHING: HeaderValue = HeaderValue::from_static("\"cache\", \"cookies\", \"storage\"");
 
 /// Everything that the page says and keeps.
 #[derive(Default)]
@@ -163,5 +167,6 @@ pub(crate) async fn leave(
     _: Form,
 ) -> Result<Response, PageError> {
     let cookie = session::close(&state, &session).await?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response())
+    let headers = [(header::SET_COOKIE, cookie), (CLEAR_SITE_DATA, EVERYTHING)];
+    Ok((headers, Redirect::to("/login")).into_response())
 }

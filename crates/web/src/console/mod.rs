@@ -22,6 +22,7 @@ mod refused;
 mod said;
 mod single_sign_on;
 mod snippets;
+mod step_up;
 mod stream;
 mod visible;
 
@@ -58,6 +59,8 @@ pub(crate) fn routes(routes: &mut Routes) {
     routes.add(&["/login/single-sign-on"], page(), single_sign_on::begin);
     routes.add(&[CALLBACK], page(), single_sign_on::finish);
     routes.add(&["/logout"], form(), login::leave);
+    routes.add(&["/step-up"], page(), step_up::show);
+    routes.add(&["/step-up"], form(), step_up::finish);
     routes.add(&["/account"], page(), account::show);
     routes.add(&["/account/preferences"], form(), account::prefer);
     routes.add(&["/account/password"], form(), account::password);

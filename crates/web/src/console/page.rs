@@ -63,10 +63,11 @@ impl Place {
 /// What it is called, what it says, which place it belongs to, and whether it is that place itself.
 type Template = (&'static str, &'static str, Place, bool);
 
-const TEMPLATES: [Template; 36] = [
+const TEMPLATES: [Template; 37] = [
     ("layout.html", include_str!("../templates/layout.html"), Place::Elsewhere, false),
     ("login.html", include_str!("../templates/login.html"), Place::Elsewhere, false),
     ("login_step.html", include_str!("../templates/login_step.html"), Place::Elsewhere, false),
+    ("step_up.html", include_str!("../templates/step_up.html"), Place::Elsewhere, false),
     ("set_up.html", include_str!("../templates/set_up.html"), Place::Elsewhere, false),
     ("recovery_codes.html", include_str!("../templates/recovery_codes.html"), Place::Elsewhere, false),
     ("account.html", include_str!("../templates/account.html"), Place::Elsewhere, false),

@@ -25,12 +25,16 @@ pub(crate) enum PageError {
     LogIn(String),
     /// Signed in without the second factor that the role requires; and where to go afterwards.
     FactorMissing(String),
+    /// Signed in too long ago for this; and where to go afterwards.
+    StepUp(String),
     /// Signed in, and not allowed to.
     NotAllowed(Box<Session>, Action),
     /// A form that none of our pages sent.
     Forged,
     /// What the API would answer.
     Api(ApiError),
+    /// A page that asks for what is missing.
+    Ask(Box<Response>),
 }
 
 impl From<ApiError> for PageError {
@@ -85,7 +89,12 @@ impl IntoResponse for PageError {
                 "It was not sent by a page of this session. Go back, reload the page and try again.",
             )
             .answer(StatusCode::FORBIDDEN),
+            Self::StepUp(next) => {
+                let next = utf8_percent_encode(&next, NON_ALPHANUMERIC);
+                Redirect::to(&format!("/step-up?next={next}")).into_response()
+            }
             Self::Api(error) => refusal(error),
+            Self::Ask(page) => *page,
         }
     }
 }

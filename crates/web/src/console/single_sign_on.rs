@@ -2,19 +2,20 @@
 
 use crate::auth::guard::Caller;
 use crate::auth::login::{after_single_sign_on, known_as, lacking, missing};
-use crate::auth::session::{self, read_cookie, set_cookie};
+use crate::auth::session::{self, Session, read_cookie, set_cookie};
 use crate::console::guard::{Visitor, own_path};
 use crate::console::login::{ask, refused};
 use crate::console::problem::PageError;
+use crate::console::step_up;
 use crate::error::{ApiError, Step};
 use crate::extract::Base;
 use crate::settings::Settings;
-use crate::single_sign_on::{self, Finished, Refused, Returned, SECONDS};
+use crate::single_sign_on::{self, Again, Finished, Refused, Returned, SECONDS};
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use watchpost_store::FactorShown;
+use watchpost_store::{Credentials, FactorShown};
 
 fn cookie(settings: &Settings) -> &'static str {
     if settings.secure() { "__Host-watchpost-sso" } else { "watchpost-sso" }
@@ -36,12 +37,19 @@ pub(crate) async fn begin(
     RawQuery(query): RawQuery,
 ) -> Result<Response, PageError> {
     let query = query.unwrap_or_default();
-    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+    let given = |wanted: &str| form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted);
+    let next = given("next");
     let next = own_path(next.as_ref().map_or("", |(_, next)| next));
-    if session.is_some() {
+    let again = match (&session, given("again")) {
+        (Some(session), Some((_, held))) => {
+            step_up::held_by(&state, session, &held).map(|session| Again { session, held: held.into_owned() })
+        }
+        _ => None,
+    };
+    if session.is_some() && again.is_none() {
         return Ok(Redirect::to(next).into_response());
     }
-    match single_sign_on::begin(&state, &base, next).await {
+    match single_sign_on::begin(&state, &base, next, again).await {
         Ok(begun) => {
             let kept = set_cookie(&state.settings, cookie(&state.settings), &begun.kept, SECONDS);
             Ok(([(header::SET_COOKIE, kept)], Redirect::to(&begun.address)).into_response())
@@ -71,9 +79,29 @@ async fn step_page(state: &AppState, step: Step, next: &str) -> Result<Response,
     Ok(ask(step.status(), &step.halfway, missing, "", next))
 }
 
+const ANOTHER: &str =
+    "You signed in there as another user, or your session here has ended. Nothing was confirmed.";
+
+/// Goes on with what waited for somebody to show once more who they are.
+async fn carry_on(
+    state: &AppState,
+    session: Option<&Session>,
+    known: &Credentials,
+    second_factor: bool,
+    again: &Again,
+) -> Result<Response, PageError> {
+    let session = session.filter(|session| {
+        session.user.id == known.user.id && session.caller.session.as_deref() == Some(again.session.as_str())
+    });
+    match session {
+        Some(session) => step_up::after_provider(state, session, &again.held, second_factor).await,
+        None => page(state, Refused::NotAllowed(ANOTHER.into())),
+    }
+}
+
 /// Takes somebody in who comes back from the provider.
 pub(crate) async fn finish(
-    Visitor(_, peer): Visitor,
+    Visitor(session, peer): Visitor,
     State(state): State<AppState>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
@@ -82,7 +110,10 @@ pub(crate) async fn finish(
     let kept = read_cookie(&headers, cookie(&state.settings));
     let returned = returned(&query.unwrap_or_default());
     let mut response = match single_sign_on::finish(&state, kept, returned, &caller).await {
-        Ok(Finished { known, next, second_factor }) => {
+        Ok(Finished { known, second_factor, again: Some(again), .. }) => {
+            carry_on(&state, session.as_ref(), &known, second_factor, &again).await?
+        }
+        Ok(Finished { known, next, second_factor, again: None }) => {
             let next = own_path(&next);
             match after_single_sign_on(&state, &known, second_factor) {
                 Ok(shown) => {

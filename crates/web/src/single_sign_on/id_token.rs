@@ -42,6 +42,8 @@ pub(super) enum NotBelieved {
     Party,
     #[error("it isn't clear about whom the provider speaks")]
     Subject,
+    #[error("the provider doesn't say that it asked just now who it is (`auth_time`)")]
+    NotAskedAgain,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +151,14 @@ impl Claims {
             self.all.entry(name).or_insert(value);
         }
         Ok(())
+    }
+
+    /// Whether the provider says that it asked for this log-in who it is, rather than knew it from one before. To be
+    /// asked before [`Claims::add`].
+    pub(super) fn signed_in_since(&self, asked_at: i64) -> Result<(), NotBelieved> {
+        let at = self.all.get("auth_time").and_then(Value::as_i64);
+        let earliest = asked_at - LEEWAY_SECONDS.cast_signed();
+        at.filter(|at| *at >= earliest).map(|_| ()).ok_or(NotBelieved::NotAskedAgain)
     }
 
     /// Whether the provider says that a second factor was shown there. To be asked before [`Claims::add`]: only what

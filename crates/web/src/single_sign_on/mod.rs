@@ -33,6 +33,14 @@ const SECRET_CHARS: usize = 40;
 /// A verifier of PKCE has 43 characters or more.
 const VERIFIER_CHARS: usize = 64;
 
+/// Somebody who is signed in and shows once more who they are.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Again {
+    pub(crate) session: String,
+    /// The form that waits for it, sealed.
+    pub(crate) held: String,
+}
+
 /// A log-in that is under way.
 #[derive(Serialize, Deserialize)]
 struct UnderWay {
@@ -42,6 +50,8 @@ struct UnderWay {
     next: String,
     redirect_uri: String,
     until: i64,
+    #[serde(default)]
+    again: Option<Again>,
 }
 
 /// Where to send somebody, and what their browser keeps meanwhile.
@@ -66,6 +76,8 @@ pub(crate) struct Finished {
     pub(crate) next: String,
     /// Whether the provider says that they showed a second factor there.
     pub(crate) second_factor: bool,
+    /// Where it is no log-in: they are signed in, and the provider has just asked them who they are.
+    pub(crate) again: Option<Again>,
 }
 
 /// Why nobody is logged in: what is said to them.
@@ -108,8 +120,13 @@ fn configured(state: &AppState) -> Result<(&SingleSignOn, &Provider), Refused> {
     }
 }
 
-/// Begins a log-in.
-pub(crate) async fn begin(state: &AppState, base: &str, next: &str) -> Result<Begun, Refused> {
+/// Begins a log-in, or has the provider ask once more.
+pub(crate) async fn begin(
+    state: &AppState,
+    base: &str,
+    next: &str,
+    again: Option<Again>,
+) -> Result<Begun, Refused> {
     let (settings, provider) = configured(state)?;
     let discovered = provider.discover(settings).await.map_err(|error| {
         tracing::error!(%error, "single sign-on");
@@ -122,6 +139,7 @@ pub(crate) async fn begin(state: &AppState, base: &str, next: &str) -> Result<Be
         next: next.to_owned(),
         redirect_uri: format!("{base}{CALLBACK}"),
         until: now().seconds() + SECONDS,
+        again,
     };
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&under_way.verifier));
     let scope = format!("openid {}", settings.scopes);
@@ -142,6 +160,9 @@ pub(crate) async fn begin(state: &AppState, base: &str, next: &str) -> Result<Be
     // What it is asked for it may not give: what it says is what counts.
     if !classes.is_empty() {
         query.append_pair("acr_values", &classes);
+    }
+    if under_way.again.is_some() {
+        query.append_pair("prompt", "login").append_pair("max_age", "0");
     }
     let page = discovered.authorization_endpoint;
     let address = format!("{page}{}{}", if page.contains('?') { '&' } else { '?' }, query.finish());
@@ -181,6 +202,9 @@ pub(crate) async fn finish(
         let key = id_token::key_id(&tokens.id_token)?;
         let keys = provider.keys_for(settings, key.as_deref()).await?;
         let mut claims = id_token::read(&tokens.id_token, &keys, &under_way.nonce, settings)?;
+        if under_way.again.is_some() {
+            claims.signed_in_since(under_way.until - SECONDS)?;
+        }
         let second_factor = claims.second_factor(settings);
         if !claims.all.contains_key(&settings.role_claim)
             && let Some(more) = provider.more(settings, &tokens).await?
@@ -194,7 +218,7 @@ pub(crate) async fn finish(
         Err(why) => return Err(refused(state, caller, &why.to_string()).await),
     };
     let known = people::known_or_new(state, person, caller).await?;
-    Ok(Finished { known, next: under_way.next, second_factor })
+    Ok(Finished { known, next: under_way.next, second_factor, again: under_way.again })
 }
 
 /// Remembers a log-in that failed.

@@ -2,6 +2,7 @@
 
 use super::{paged, ways};
 use crate::api::audit::{exported, proof};
+use crate::auth::proof::Fresh;
 use crate::auth::session::Session;
 use crate::console::guard::Administrator;
 use crate::console::page::render;
@@ -146,7 +147,7 @@ pub(crate) async fn verify(
 }
 
 pub(crate) async fn export(
-    Administrator(session): Administrator,
+    Fresh(Administrator(session)): Fresh<Administrator>,
     State(state): State<AppState>,
     RawQuery(query): RawQuery,
     asked: ListRequest,

@@ -2,6 +2,7 @@
 
 use super::{paged, ways};
 use crate::api::keys::{create_key, given_key, revoke_key};
+use crate::auth::proof::Fresh;
 use crate::auth::session::Session;
 use crate::console::guard::{Administrator, Form};
 use crate::console::page::render;
@@ -96,7 +97,7 @@ pub(crate) async fn show(
 
 /// Makes a sensor key and shows its secret once.
 pub(crate) async fn create(
-    Administrator(session): Administrator,
+    Fresh(Administrator(session)): Fresh<Administrator>,
     State(state): State<AppState>,
     Base(base): Base,
     sent: Form,

@@ -2,6 +2,7 @@
 
 use super::{paged, ways};
 use crate::api::sessions::{end_any, open_sessions};
+use crate::auth::proof::Fresh;
 use crate::console::guard::{Administrator, CameFrom, Form};
 use crate::console::page::render;
 use crate::console::problem::PageError;
@@ -72,7 +73,7 @@ pub(crate) async fn show(
 
 /// Ends one session, and goes back to where it was listed.
 pub(crate) async fn end(
-    Administrator(session): Administrator,
+    Fresh(Administrator(session)): Fresh<Administrator>,
     State(state): State<AppState>,
     Path(id): Path<String>,
     CameFrom(before): CameFrom,

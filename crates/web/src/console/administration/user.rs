@@ -5,6 +5,7 @@ use super::sessions::session_view;
 use super::users::view;
 use crate::api::users::role_of;
 use crate::auth::account::{change_user, remove_factor, reset_password};
+use crate::auth::proof::{AtTimes, Fresh};
 use crate::auth::session::{IDLE_SECONDS, Session};
 use crate::console::guard::{Administrator, Form, filled, version};
 use crate::console::page::render;
@@ -114,7 +115,7 @@ fn wanted(fields: &Fields<'_>) -> Result<(UserChangeRequest, Option<Done>), Inva
 
 /// Changes one thing about a user: the role, whether they may log in, the password or the second factor.
 pub(crate) async fn change(
-    Administrator(session): Administrator,
+    AtTimes(Administrator(session)): AtTimes<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
     sent: Form,
@@ -125,12 +126,12 @@ pub(crate) async fn change(
     let changed = match &done {
         Some(Done::FactorTaken) => remove_factor(&state, id, caller).await.map(|()| None),
         Some(_) => change_user(&state, id, change, version(&fields)?, caller).await.map(|_| None),
-        // An Admin who resets their own password has ended this very session, and still sees the new one.
         None => reset_password(&state, id, caller).await.map(|(_, password)| Some(password)),
     };
     let came = match changed {
         Ok(None) => return Ok(done.unwrap_or(Done::RoleSet).then(&address(id), &state.settings)),
         Ok(password) => (None, password),
+        Err(error @ ApiError::StepUpRequired) => return Err(sent.after(&state, error).await),
         Err(error) => (Some(Refused::new(error, "change", CHANGE, &fields)?), None),
     };
     page(&state, &session, id, Said::NOTHING, came).await
@@ -138,7 +139,7 @@ pub(crate) async fn change(
 
 /// Ends all sessions of a user.
 pub(crate) async fn end_sessions(
-    Administrator(session): Administrator,
+    Fresh(Administrator(session)): Fresh<Administrator>,
     State(state): State<AppState>,
     Id(id): Id<UserId>,
     _: Form,

@@ -2,6 +2,7 @@
 
 use super::{paged, roles, ways};
 use crate::auth::account::create_user;
+use crate::auth::proof::AtTimes;
 use crate::auth::secret::generate_password;
 use crate::auth::session::Session;
 use crate::console::guard::{Administrator, Form, filled};
@@ -9,6 +10,7 @@ use crate::console::page::render;
 use crate::console::problem::PageError;
 use crate::console::refused::{FormFields, Refused};
 use crate::console::said::{Done, Said};
+use crate::error::ApiError;
 use crate::extract::ListRequest;
 use crate::query::Query;
 use crate::state::AppState;
@@ -118,7 +120,7 @@ pub(crate) async fn show(
 
 /// Makes a user; a password that is left out is made up and shown once.
 pub(crate) async fn create(
-    Administrator(session): Administrator,
+    AtTimes(Administrator(session)): AtTimes<Administrator>,
     State(state): State<AppState>,
     sent: Form,
 ) -> Result<Response, PageError> {
@@ -137,6 +139,7 @@ pub(crate) async fn create(
     let came = match made {
         Ok(_) if !given.is_empty() => return Ok(Done::UserMade.then(HERE, &state.settings)),
         Ok(user) => Came::Password(user, password),
+        Err(error @ ApiError::StepUpRequired) => return Err(sent.after(&state, error).await),
         Err(error) => Came::Refused(Refused::new(error, "new", NEW, &fields)?),
     };
     let asked = ListRequest { query: Query::parse("")?, address: HERE.to_owned() };
