@@ -18,7 +18,7 @@ enum Who {
 
 /// The pages of the console: what one is called here, its path, who looks at it. What is in braces is an id that
 /// [`fill`] gives.
-const PAGES: [(&str, &str, Who); 34] = [
+const PAGES: [(&str, &str, Who); 35] = [
     ("sign-in", "/login", Nobody),
     ("overview", "/", Admin),
     ("overview, read only", "/", Analyst),
@@ -54,6 +54,7 @@ const PAGES: [(&str, &str, Who); 34] = [
     ("settings, changed", "/admin/settings?only=changed", Admin),
     ("API", "/developer/", Admin),
     ("API, read only", "/developer/", Analyst),
+    ("identity, to be confirmed", "/step-up?next=%2Fadmin%2Faudit", Admin),
     ("account", "/account/", Admin),
     ("account, read only", "/account/", Analyst),
     ("administration", "/admin/", Admin),

@@ -62,7 +62,8 @@ fn signing_in_and_out(server: &Server) {
     assert_eq!(admin.post_form("/logout", &format!("form_token={token}")).status, 303);
     assert_eq!(admin.get("/").status, 303, "the session has ended, whoever kept the cookie");
     let again = sign_in(server, ADMIN);
-    server.admin().patch_json("/api/v1/users/1", &format!(r#"{{"password":"{PASSWORD}2"}}"#)).expect(200);
+    let boss = server.user("boss", "ADMIN");
+    boss.patch_json("/api/v1/users/1", &format!(r#"{{"password":"{PASSWORD}2"}}"#)).expect(200);
     assert_eq!(again.get("/").status, 303, "a new password ends sessions");
     assert_eq!(
         server.anonymous().with("accept", "text/html").get("/nothing").header("content-type"),

@@ -14,6 +14,7 @@ mod openness;
 mod pages;
 mod passwords;
 mod refusals;
+mod renewal;
 mod requirement;
 mod secrets;
 mod sessions;
@@ -21,6 +22,8 @@ mod set_up;
 mod sign_up;
 mod single_sign_on;
 mod smuggling;
+mod step_up;
+mod step_up_pages;
 mod tls;
 pub(crate) mod totp;
 
@@ -58,6 +61,23 @@ pub(crate) fn count_in_database(server: &Server, query: &str) -> i64 {
             connection.query_row(query, [], |row| row.get(0)).unwrap()
         }
     }
+}
+
+/// Changes the database past Watchpost.
+pub(crate) fn run_in_database(server: &Server, statement: &str) {
+    match server.engine() {
+        Engine::Postgres => server.database().run(statement),
+        Engine::Sqlite => sqlite(server).execute_batch(statement).unwrap(),
+    }
+}
+
+/// Makes it eleven minutes ago that whoever is logged in showed who they are. What the server remembers of sessions
+/// that were used is forgotten with it.
+pub(crate) fn age_proofs(server: &Server) {
+    run_in_database(server, "UPDATE sessions SET proved_at = proved_at - 660000000");
+    // Any change of access makes the server look again.
+    let body = serde_json::json!({"theme": "light"}).to_string();
+    server.admin().patch_json("/api/v1/account/preferences", &body).expect(200);
 }
 
 fn sqlite(server: &Server) -> rusqlite::Connection {

@@ -215,6 +215,13 @@ impl Liar {
         })
     }
 
+    /// Has it answer the next code with this token.
+    pub(super) fn says(&self, token: impl Fn(&str, &EcdsaKeyPair) -> String + Send + 'static, nonce: String) {
+        let mut said = self.said.lock().unwrap();
+        said.token = Box::new(token);
+        said.nonce = nonce;
+    }
+
     /// What comes of a log-in whose code is swapped for this token.
     pub(super) fn log_in(
         &self,
@@ -222,18 +229,23 @@ impl Liar {
         token: impl Fn(&str, &EcdsaKeyPair) -> String + Send + 'static,
     ) -> Answer {
         let (cookie, query) = begin(server);
-        {
-            let mut said = self.said.lock().unwrap();
-            said.token = Box::new(token);
-            said.nonce = query("nonce");
-        }
+        self.says(token, query("nonce"));
         come_back(server, &cookie, &format!("code=c&state={}", query("state")))
     }
 }
 
 /// Begins a log-in; its cookie, and what the provider is asked.
-pub(super) fn begin(server: &Server) -> (String, impl Fn(&str) -> String) {
-    let sent = server.anonymous().get("/login/single-sign-on?next=%2Falerts%2F7");
+pub(super) fn begin(server: &Server) -> (String, impl Fn(&str) -> String + use<>) {
+    begin_at(server, "/login/single-sign-on?next=%2Falerts%2F7", "x=y")
+}
+
+/// The same from elsewhere, with cookies of before.
+pub(super) fn begin_at(
+    server: &Server,
+    at: &str,
+    cookies: &str,
+) -> (String, impl Fn(&str) -> String + use<>) {
+    let sent = server.anonymous().with("cookie", cookies).get(at);
     assert_eq!(sent.status, 303, "{}", sent.text);
     let location = sent.header("location").to_owned();
     let cookie = sent.header("set-cookie").split(';').next().unwrap().to_owned();
