@@ -40,7 +40,7 @@ const PASSWORD: &str = "watchpost-demo";
 
 /// The pages: name, path, who looks. What is in braces is an id that [`IDS`] tells how to find; a `*` stands for the page
 /// itself and for its parts: each page one step below that it links to.
-const PAGES: [(&str, &str, Who); 14] = [
+const PAGES: [(&str, &str, Who); 15] = [
     ("sign-in", "/login", Nobody),
     ("overview", "/", Admin),
     ("handover", "/handover", Admin),
@@ -55,6 +55,7 @@ const PAGES: [(&str, &str, Who); 14] = [
     ("administration", "/admin/*", Admin),
     ("developer", "/developer/*", Admin),
     ("account", "/account/*", Admin),
+    ("confirm-identity", "/step-up?next=%2Fadmin%2Faudit", Admin),
 ];
 
 /// Where the API lists what has an id, and what fits best, first.
