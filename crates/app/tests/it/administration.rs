@@ -371,7 +371,7 @@ fn in_a_browser(scripts: bool) {
     assert!(browser.text("pre[data-snippet=rsyslog]").contains(&format!("X-Api-Key: {secret}")));
     assert_eq!(browser.count(".snippets details[open]"), 1, "one is open at a time");
     // Somebody else is signed in, and then no more.
-    let form = format!("username=jane&password={password}");
+    let form = format!("username=jane&password={password}&new_password=wolkenbruch+im+mai");
     let jane = server.anonymous().post_form("/login", &form);
     let jane = server.anonymous().with("cookie", jane.header("set-cookie").split(';').next().unwrap());
     assert_eq!(jane.get("/").status, 200);
