@@ -325,7 +325,7 @@ fn what_is_shown_before_there_is_anything_and_after_a_mistake_can_be_used_by_eve
 #[test]
 fn what_is_asked_for_besides_a_password_can_be_used_by_everybody() {
     let server = Server::start(Engine::Sqlite);
-    let ana = server.user("ana", "ANALYST");
+    let id = server.user("ana", "ANALYST").get("/api/v1/auth/me").expect(200)["id"].clone();
     let inspector = Inspector::start();
     inspector.become_somebody(&server, Analyst);
     let browser = &inspector.browser;
@@ -339,7 +339,6 @@ fn what_is_asked_for_besides_a_password_can_be_used_by_everybody() {
     browser.reads("h1", "Recovery codes");
     wrong.extend(inspector.look_around("recovery codes"));
     wrong.extend(inspector.visit(&server, "account with a second factor", "/account/", 200));
-    let id = ana.get("/api/v1/auth/me").expect(200)["id"].clone();
     let reset = server.admin().post_json(&format!("/api/v1/users/{id}/reset-password"), "").expect(200);
     inspector.become_somebody(&server, Nobody);
     browser.go(&format!("{}/login", server.address));

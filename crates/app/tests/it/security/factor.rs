@@ -154,8 +154,8 @@ pub(super) fn value<'a>(page: &'a Answer, name: &str) -> &'a str {
 
 fn the_console_asks_step_by_step(server: &Server) {
     let jane = server.user("jane", "ANALYST");
-    let (mut app, codes) = set_up(server, "jane");
     let id = jane.get("/api/v1/auth/me").expect(200)["id"].clone();
+    let (mut app, codes) = set_up(server, "jane");
     let reset = server.admin().post_json(&format!("/api/v1/users/{id}/reset-password"), "").expect(200);
     let given = reset["password"].as_str().unwrap();
     let anyone = server.anonymous();
