@@ -64,7 +64,7 @@ fn an_export_breaks_off_when_its_reader_may_not_any_more(plain: &Server) {
     let (server, hold) = Hold::server(plain.engine(), "export", 1);
     filled(&server);
     let admin = server.admin();
-    for way in ["deactivated", "demoted", "ended", "console", "nothing"] {
+    for way in ["locked-out", "demoted", "ended", "console", "nothing"] {
         let token = server.user(way, if way == "demoted" { "ADMIN" } else { "RESPONDER" });
         let (client, path) = match way {
             "console" => (in_console(&server, way), "/events/export?format=csv"),
@@ -76,7 +76,7 @@ fn an_export_breaks_off_when_its_reader_may_not_any_more(plain: &Server) {
         let found = admin.get(&format!("/api/v1/users?search={way}")).expect(200);
         let user = format!("/api/v1/users/{}", found["results"][0]["id"]);
         match way {
-            "deactivated" => drop(admin.patch_json(&user, r#"{"is_active":false}"#).expect(200)),
+            "locked-out" => drop(admin.patch_json(&user, r#"{"is_active":false}"#).expect(200)),
             "demoted" => drop(admin.patch_json(&user, r#"{"role":"ANALYST"}"#).expect(200)),
             "ended" => drop(client.post_json("/api/v1/auth/logout-all", "").expect(204)),
             "console" => {

@@ -49,7 +49,7 @@ fn tagged(admin: &Client<'_>, tag: &str) -> i64 {
 /// Each way in which a user may not any more, and what a job says of it.
 const WAYS: [(&str, &str); 4] = [
     ("demoted", "demoted may no longer change alerts"),
-    ("deactivated", "deactivated was deactivated"),
+    ("locked-out", "locked-out was deactivated"),
     ("gone", "the session of gone that began it has ended"),
     ("reset", "the session of reset that began it has ended"),
 ];
@@ -60,7 +60,7 @@ fn take_away(server: &Server, client: &Client<'_>, way: &str) {
     let path = format!("/api/v1/users/{}", found["results"][0]["id"]);
     match way {
         "demoted" => admin.patch_json(&path, r#"{"role":"ANALYST"}"#).expect(200),
-        "deactivated" => admin.patch_json(&path, r#"{"is_active":false}"#).expect(200),
+        "locked-out" => admin.patch_json(&path, r#"{"is_active":false}"#).expect(200),
         "gone" => client.post_json("/api/v1/auth/logout-all", "").expect(204),
         _ => {
             let body = json!({"current_password": PASSWORD, "new_password": "another-horse-battery"});
