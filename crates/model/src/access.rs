@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_proof_is_fresh_for_ten_minutes() {
-        let at = |seconds| Timestamp::from_micros(1_000_000 * seconds);
+        let at = |seconds: i64| Timestamp::from_micros(1_000_000 * seconds);
         assert!(is_fresh(Some(at(1_000)), at(1_000)) && is_fresh(Some(at(1_000)), at(1_599)));
         assert!(!is_fresh(Some(at(1_000)), at(1_600)) && !is_fresh(None, at(0)));
         assert!(is_fresh(Some(at(1_030)), at(1_000)), "another node's clock");
