@@ -16,7 +16,8 @@ use minijinja::{Value, context};
 
 /// What a browser forgets of this site at a log-out: pages that stay in its cache would be there for who sits down next.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
-const EVERYTHING: HeaderValue = HeaderValue::from_static("\"cache\", \"cookies\", \"storage\"");
+/// Not `cookies`: those of all other hosts of the registered domain would go with it, and ours is taken back by itself.
+const FORGET: HeaderValue = HeaderValue::from_static("\"cache\", \"storage\"");
 
 /// Everything that the page says and keeps.
 #[derive(Default)]
@@ -167,6 +168,6 @@ pub(crate) async fn leave(
     _: Form,
 ) -> Result<Response, PageError> {
     let cookie = session::close(&state, &session).await?;
-    let headers = [(header::SET_COOKIE, cookie), (CLEAR_SITE_DATA, EVERYTHING)];
+    let headers = [(header::SET_COOKIE, cookie), (CLEAR_SITE_DATA, FORGET)];
     Ok((headers, Redirect::to("/login")).into_response())
 }
