@@ -119,13 +119,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// What decides when nothing is known to be stored. That something may be comes before why the rest isn't: no other
+    /// status may say that nothing was.
+    fn failed(&self) -> Option<&ApiError> {
+        let of_pieces = || self.pieces.iter().filter_map(|piece| piece.others.as_ref().err());
+        let unknown = of_pieces().find(|error| matches!(error, ApiError::OutcomeUnknown));
+        unknown.or(self.stopped.as_ref()).or_else(|| of_pieces().next())
+    }
+
     /// The status of the answer as a whole: 201 when all were stored, 207 when some were.
     fn status(&self) -> StatusCode {
         let stored: u64 = self.pieces.iter().map(PieceReport::stored).sum();
         let all: u64 = self.pieces.iter().map(|piece| u64::from(piece.count)).sum();
-        let failed =
-            self.stopped.as_ref().or(self.pieces.iter().find_map(|piece| piece.others.as_ref().err()));
-        match (stored, failed) {
+        match (stored, self.failed()) {
             (_, None) if stored == all => StatusCode::CREATED,
             (0, None | Some(ApiError::NotStored)) => StatusCode::BAD_REQUEST,
             (0, Some(error)) => error.status(),
@@ -136,11 +142,7 @@ impl Report {
     /// The answer: lines of JSON.
     pub(crate) fn into_response(mut self) -> Response {
         let status = self.status();
-        let wait = match self
-            .stopped
-            .as_ref()
-            .or(self.pieces.iter().find_map(|piece| piece.others.as_ref().err()))
-        {
+        let wait = match self.failed() {
             Some(ApiError::Unavailable(_, wait)) => Some(wait.as_secs().max(1)),
             _ => None,
         };
