@@ -33,6 +33,17 @@ impl Database {
         Self { base: format!("{},127.0.0.1:{port}", self.base), name, owned: false }
     }
 
+    /// Where its cluster listens.
+    pub(crate) fn place(&self) -> String {
+        self.base.rsplit('@').next().unwrap().to_owned()
+    }
+
+    /// This database, by way of another port of this machine.
+    pub(crate) fn through(&self, port: u16) -> Self {
+        let (user, _) = self.base.rsplit_once('@').unwrap();
+        Self { base: format!("{user}@127.0.0.1:{port}"), name: self.name.clone(), owned: false }
+    }
+
     /// The same database, for somebody who leaves it there.
     pub(crate) fn again(&self) -> Self {
         Self { base: self.base.clone(), name: self.name.clone(), owned: false }

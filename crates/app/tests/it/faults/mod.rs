@@ -4,6 +4,7 @@
 //! shown a mistake (`faults::mutant`) or a control that it must notice.
 
 mod cluster;
+mod cut;
 mod dump;
 mod failover;
 mod full;
