@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use watchpost_model::Role;
 use watchpost_model::net::{Network, Rate};
 use watchpost_store::{Location, PostgresOptions};
-use watchpost_web::{Rates, SettingInForce, SingleSignOn};
+use watchpost_web::{Rates, SettingInForce, Shipping, SingleSignOn};
 
 /// Everything the operator decides.
 #[derive(Clone)]
@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) max_body: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) shipping: Option<Shipping>,
     /// All of it as it was written, without what is secret.
     pub(crate) in_force: Vec<SettingInForce>,
 }
@@ -219,6 +220,7 @@ impl Config {
             (reader.text("WATCHPOST_ADMIN_USERNAME"), reader.text("WATCHPOST_ADMIN_PASSWORD"));
         let metrics_token = reader.text("WATCHPOST_METRICS_TOKEN");
         let public_docs = access::public_docs(&mut reader);
+        let shipping = access::shipping(&mut reader);
         let wrong = reader.wrong;
         let complete = || {
             Some(Self {
@@ -246,6 +248,7 @@ impl Config {
                 max_body: max_body?,
                 log: log?,
                 log_format: log_format?,
+                shipping: shipping?,
                 in_force: in_force(settings),
             })
         };

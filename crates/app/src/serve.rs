@@ -17,8 +17,10 @@ use watchpost_model::text::Given;
 use watchpost_model::user::check_username;
 use watchpost_model::{Actor, Role};
 use watchpost_pipeline::{Feed, Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
-use watchpost_store::{AuditEntry, Db, NewAccount, NewPassword, StoreError};
-use watchpost_web::{AppState, ONE_TIME_SECONDS, Settings, generate_password, hash_password, service};
+use watchpost_store::{AuditEntry, Db, NewAccount, NewPassword, StoreError, seal_audit_log_with};
+use watchpost_web::{
+    AppState, ONE_TIME_SECONDS, Settings, audit_keys, generate_password, hash_password, service,
+};
 
 /// Connections that the system may hold ready while all places are taken.
 const BACKLOG: u32 = 1_024;
@@ -54,6 +56,9 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
             "the database was moved to another cluster of PostgreSQL: readers of the stream are told to load everything again"
         );
     }
+    seal_audit_log_with(audit_keys(&secret_key, config.previous_secret_key.as_deref()));
+    // What is written from now on names the newest seal.
+    db.audit_key().await?;
     let listener = listen(&config.listen).await?;
     let address = listener.local_addr().map_err(AppError::failed)?;
     demo::stays_here(&db, address).await?;
@@ -92,6 +97,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         trusted_proxies: config.trusted_proxies.clone(),
         tls: tls.is_some(),
         single_sign_on: config.single_sign_on.clone(),
+        shipping: config.shipping.clone(),
         in_force: config.in_force.clone(),
     };
     let live = demo.and_then(|demo| demo.live).map(|live| live.run(intake.clone()));
@@ -100,6 +106,8 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         tokio::spawn(state.clone().watch_access()),
         tokio::spawn(state.clone().carry_on_jobs()),
         tokio::spawn(state.clone().tell_of_refusals()),
+        tokio::spawn(state.clone().keep_audit_log_sealed()),
+        tokio::spawn(state.clone().ship_checkpoints()),
         tokio::spawn(upkeep(db.clone())),
         tokio::spawn(node::keep(db.clone(), this_node.clone())),
         tokio::spawn(feed.clone().run()),
@@ -127,8 +135,8 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     for task in background {
         task.await.ok();
     }
-    if tokio::time::timeout(LAST_WORDS, state.tell_of_last_refusals()).await.is_err() {
-        tracing::warn!("refusals of the last minute could not be written to the audit log in time");
+    if tokio::time::timeout(LAST_WORDS, state.finish_audit_log()).await.is_err() {
+        tracing::warn!("the last rows of the audit log could not be written and sealed in time");
     }
     drop(state);
     // The last intake went with the service and its requests: the loop writes what waits and ends.

@@ -194,6 +194,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("WATCHPOST_MAX_BODY", None, "1MiB", "The largest body of a request."),
     setting(
+        "WATCHPOST_AUDIT_CHECKPOINT_TO",
+        None,
+        "",
+        "Where checkpoints of the audit log go by themselves: a file that each is added to, a directory (`/` at its end) with a file for each, or an `https://` address that each is sent to (POST, JSON).",
+    ),
+    setting(
+        "WATCHPOST_AUDIT_CHECKPOINT_EVERY",
+        None,
+        "1d",
+        "How often: `15m`, `6h`, `1d`; one is shipped at each start, too.",
+    ),
+    secret(
+        "WATCHPOST_AUDIT_CHECKPOINT_SECRET",
+        "What such a request is signed with: `X-Watchpost-Signature: sha256=` and the HMAC-SHA-256 of the body, in hexadecimal. Empty: no such header; the checkpoint itself is signed in any case.",
+    ),
+    setting(
         "WATCHPOST_LOG",
         Some("log"),
         "info",

@@ -7,7 +7,8 @@ use crate::{Outcome, private};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
-use watchpost_store::{Db, Location};
+use watchpost_store::{Db, Location, seal_audit_log_with};
+use watchpost_web::audit_keys;
 
 /// Characters of a generated secret: 238 bits.
 const SECRET_CHARS: usize = 40;
@@ -98,28 +99,78 @@ pub(crate) fn tls(files: TlsFiles) -> Outcome<Tls> {
 
 /// The secret that tokens are signed with: the setting, or the one in the data directory, made on the first start.
 pub(crate) fn secret_key(config: &Config) -> Outcome<String> {
-    if let Some(secret) = &config.secret_key {
-        return Ok(secret.clone());
+    if let Some(secret) = secret_so_far(config)? {
+        return Ok(secret);
     }
     let path = config.data_dir.join(SECRET_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim().len() >= SHORTEST_SECRET => return Ok(text.trim().to_owned()),
-        // A first start that didn't get to its end: nothing was signed with it.
-        Ok(_) if nothing_stored(config) => {}
-        Ok(text) => {
-            return Err(AppError::new(
-                ExitStatus::DataDirectory,
-                format!("the secret in {} is too short: {} characters", path.display(), text.trim().len()),
-                "restore the file from a backup, or set SECRET_KEY to what it was. Deleting it has a new one made, which ends all \
-                 sessions and makes second factors unreadable",
-            ));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unusable(&path, &error)),
-    }
     let secret = watchpost_web::random_secret(SECRET_CHARS);
     keep_secret(&path, &secret).map_err(|error| unusable(&path, &error))?;
     Ok(secret)
+}
+
+/// The same, if there is one already.
+fn secret_so_far(config: &Config) -> Outcome<Option<String>> {
+    if let Some(secret) = &config.secret_key {
+        return Ok(Some(secret.clone()));
+    }
+    let path = config.data_dir.join(SECRET_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() >= SHORTEST_SECRET => Ok(Some(text.trim().to_owned())),
+        // A first start that didn't get to its end: nothing was signed with it.
+        Ok(_) if nothing_stored(config) => Ok(None),
+        Ok(text) => Err(AppError::new(
+            ExitStatus::DataDirectory,
+            format!("the secret in {} is too short: {} characters", path.display(), text.trim().len()),
+            "restore the file from a backup, or set SECRET_KEY to what it was. Deleting it has a new one made, which ends all \
+             sessions and makes second factors unreadable",
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&path, &error)),
+    }
+}
+
+/// Seals what this process writes to the audit log with the secret, if there is one; whether there is.
+pub(crate) fn seal_if_there_is_a_secret(config: &Config) -> Outcome<bool> {
+    let secret = secret_so_far(config)?;
+    if let Some(secret) = &secret {
+        seal_audit_log_with(audit_keys(secret, config.previous_secret_key.as_deref()));
+    }
+    Ok(secret.is_some())
+}
+
+/// Seals what a command writes to the audit log. Without the secret of the servers it writes nothing: nobody could
+/// vouch for that.
+pub(crate) async fn seal_as_the_server(config: &Config, db: &Db) -> Outcome<()> {
+    let refuse = |why: &str| {
+        let hint = "set SECRET_KEY (and SECRET_KEY_PREVIOUS while there is one) as the server has it, or run this in its data directory";
+        AppError::new(
+            ExitStatus::Setting,
+            format!("what is done here goes to the audit log, and {why}"),
+            hint,
+        )
+    };
+    let sealed_with = db.audit_key().await?;
+    let secret = match (secret_so_far(config)?, &sealed_with) {
+        (Some(secret), _) => secret,
+        (None, Some(_)) => return Err(refuse("there is no secret here to seal it with")),
+        (None, None) => {
+            data_dir(config)?;
+            secret_key(config)?
+        }
+    };
+    let keys = audit_keys(&secret, config.previous_secret_key.as_deref());
+    if sealed_with.is_some_and(|key| !keys.knows(&key)) {
+        return Err(refuse("the secret here isn't the one that the server seals it with"));
+    }
+    seal_audit_log_with(keys);
+    Ok(())
+}
+
+/// Opens a database that has to be up to date already, for a command that changes something.
+pub(crate) async fn open_to_change(config: &Config) -> Outcome<Db> {
+    let db = open_current(config).await?;
+    seal_as_the_server(config, &db).await?;
+    Ok(db)
 }
 
 /// Whether there is no database yet, as far as can be told without opening one.

@@ -43,6 +43,7 @@ pub(crate) fn run() -> Result<()> {
             trusted_proxies: Vec::new(),
             tls: false,
             single_sign_on: None,
+            shipping: None,
             in_force: Vec::new(),
         };
         let feed = Feed::new(db.clone());

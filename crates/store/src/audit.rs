@@ -1,6 +1,8 @@
 //! Who did what. A row is written in the transaction of what it tells of, and carries the hash of itself and the row
 //! before it: a row that was changed, taken out or put in between shows.
 
+use crate::audit_keys::seal_row;
+use crate::audit_seals::Judge;
 use crate::clauses::Clauses;
 use crate::db::{Batch, Row};
 use crate::{Db, StoreError};
@@ -13,9 +15,10 @@ use watchpost_model::{Actor, Timestamp};
 
 /// Takes the next place; on PostgreSQL whoever comes second waits here for the first to commit.
 const PLACE: &str = "UPDATE audit_head SET last_id = last_id + 1 WHERE one = 1";
-const WRITE: &str = "INSERT INTO audit_log (id, at, actor, address, action, object, detail, hash)
+const WRITE: &str = "INSERT INTO audit_log (id, at, actor, address, action, object, detail, actor_id, seal, hash)
      SELECT h.last_id, CAST(?1 AS BIGINT), CAST(?2 AS TEXT), CAST(?3 AS TEXT), CAST(?4 AS TEXT), CAST(?5 AS TEXT), CAST(?6 AS TEXT),
-         sha256_hex(h.hash || '|' || CAST(h.last_id AS TEXT) || '|' || CAST(?7 AS TEXT))
+         CAST(?7 AS TEXT), CAST(?8 AS TEXT),
+         sha256_hex(h.hash || '|' || CAST(h.last_id AS TEXT) || '|' || CAST(?9 AS TEXT))
      FROM audit_head h WHERE h.one = 1";
 const LINK: &str = "UPDATE audit_head SET hash = (SELECT l.hash FROM audit_log l WHERE l.id = audit_head.last_id) WHERE one = 1";
 const HEAD: &str = "SELECT first_id, last_id, hash FROM audit_head WHERE one = 1";
@@ -23,7 +26,8 @@ const OUTSIDE: &str = "SELECT COUNT(*) FROM audit_log l JOIN audit_head h ON h.o
      WHERE l.id > h.last_id OR (l.id < h.first_id AND l.hash <> '') OR (l.id >= h.first_id AND l.hash = '')";
 const BEHIND: &str = "SELECT COUNT(*) FROM audit_log l JOIN audit_head h ON h.one = 1 WHERE l.id > h.last_id";
 const HASH_OF: &str = "SELECT hash FROM audit_log WHERE id = ?1";
-const COLUMNS: &str = "SELECT id, at, actor, address, action, object, detail, hash FROM audit_log";
+const COLUMNS: &str =
+    "SELECT id, at, actor, address, action, object, detail, hash, actor_id, seal FROM audit_log";
 
 const STRAY: &str = "rows stand before or behind the chain that it doesn't vouch for";
 const GONE: &str = "it is gone";
@@ -68,6 +72,10 @@ pub struct AuditRow {
     pub detail: String,
     /// The hash of this row and the one before it; empty for rows from before there were hashes.
     pub hash: String,
+    /// Who, by what doesn't change, such as `user:7`; empty for what older versions wrote.
+    pub actor_id: String,
+    /// What only a server with the secret can make of the row; empty for what older versions wrote.
+    pub seal: String,
 }
 
 /// Which rows are wanted; what is empty wants all.
@@ -75,6 +83,8 @@ pub struct AuditRow {
 pub struct AuditFilter {
     /// By these.
     pub actors: Vec<String>,
+    /// By these, by what doesn't change, such as `user:7`.
+    pub actor_ids: Vec<String>,
     /// Doing these; one that ends with a dot is the beginning of several.
     pub actions: Vec<String>,
     /// To these.
@@ -103,6 +113,8 @@ pub enum AuditProof {
     Intact(AuditHead),
     /// The chain breaks at this row, and how.
     Broken(i64, &'static str),
+    /// The chain goes on, and nothing vouches for this row: why not.
+    Unvouched(i64, &'static str),
 }
 
 /// Characters of one text of a row: more than anything of ours says, and less than an address or a body may hold.
@@ -110,7 +122,7 @@ const MAX_TEXT_CHARS: usize = 2_000;
 
 /// The text of a row that its hash is made of, beside the hash before it and its place. Lengths keep what stands in
 /// one field from looking like two.
-fn told(at: i64, texts: [&str; 5]) -> String {
+fn told(at: i64, texts: &[&str]) -> String {
     let mut text = at.to_string();
     for field in texts {
         text.push('|');
@@ -121,16 +133,39 @@ fn told(at: i64, texts: [&str; 5]) -> String {
     text
 }
 
-/// The hash that a row should have.
+/// What a row says, as its seal is made of it.
+pub(crate) fn told_of(row: &AuditRow) -> String {
+    let AuditRow { actor, address, action, object, detail, actor_id, .. } = row;
+    told(row.at.micros(), &[actor, address, action, object, detail, actor_id])
+}
+
+/// The hash that a row should have. Rows of older versions have neither an actor's id nor a seal.
 fn hash_after(before: &str, row: &AuditRow) -> String {
-    let texts = [
-        row.actor.as_str(),
-        row.address.as_str(),
-        row.action.as_str(),
-        row.object.as_str(),
-        row.detail.as_str(),
-    ];
+    let AuditRow { actor, address, action, object, detail, actor_id, seal, .. } = row;
+    let texts: [&str; 7] = [actor, address, action, object, detail, actor_id, seal];
+    let texts = if actor_id.is_empty() && seal.is_empty() { &texts[..5] } else { &texts[..] };
     sha256_hex(&format!("{before}|{}|{}", row.id, told(row.at.micros(), texts)))
+}
+
+/// An actor by what doesn't change.
+fn id_of(actor: &Actor) -> String {
+    match actor {
+        Actor::User { id, .. } => format!("user:{id}"),
+        Actor::Key { id, .. } => format!("key:{id}"),
+        Actor::CommandLine | Actor::Watchpost | Actor::Anonymous => actor.to_string(),
+    }
+}
+
+/// A row as the server's own log tells of it.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditLine {
+    at: Timestamp,
+    actor: String,
+    actor_id: String,
+    address: String,
+    action: String,
+    object: String,
+    detail: String,
 }
 
 /// As the function of that name in the database.
@@ -156,21 +191,48 @@ impl Batch {
         let (actor, object, detail) =
             (kept(entry.actor.to_string()), kept(object.into()), kept(detail.into()));
         let address = entry.address.map_or(String::new(), |address| address.to_canonical().to_string());
-        let told = told(entry.at.micros(), [&actor, &address, action, &object, &detail]);
+        let actor_id = id_of(&entry.actor);
+        let at = entry.at.micros();
+        let seal = seal_row(&told(at, &[&actor, &address, action, &object, &detail, &actor_id]));
+        let told = told(at, &[&actor, &address, action, &object, &detail, &actor_id, &seal]);
+        self.audited.push(AuditLine {
+            at: entry.at,
+            actor: actor.clone(),
+            actor_id: actor_id.clone(),
+            address: address.clone(),
+            action: action.to_owned(),
+            object: object.clone(),
+            detail: detail.clone(),
+        });
         self.one(PLACE, vec![]);
         self.one(
             WRITE,
             vec![
-                entry.at.micros().into(),
+                at.into(),
                 actor.into(),
                 address.into(),
                 action.into(),
                 object.into(),
                 detail.into(),
+                actor_id.into(),
+                seal.into(),
                 told.into(),
             ],
         );
         self.one(LINK, vec![]);
+    }
+
+    /// Tells the server's own log what was written to the audit log, under a target of its own, so that it can be
+    /// shipped elsewhere.
+    pub(crate) fn tell_of_audited(&self, written: &Result<(), StoreError>) {
+        let outcome = match written {
+            Ok(()) => "written",
+            Err(StoreError::OutcomeUnknown(_)) => "unknown",
+            Err(_) => return,
+        };
+        for AuditLine { at, actor, actor_id, address, action, object, detail } in &self.audited {
+            tracing::info!(target: "audit", outcome, %at, actor, actor_id, address, action, object, detail, "audit");
+        }
     }
 }
 
@@ -206,6 +268,7 @@ impl Db {
     fn audit_clauses(&self, filter: &AuditFilter) -> Clauses {
         let mut clauses = Clauses::new(self.engine());
         clauses.any_text("actor", &filter.actors);
+        clauses.any_text("actor_id", &filter.actor_ids);
         clauses.any_text("action", &filter.actions);
         clauses.any_text("object", &filter.objects);
         clauses.any_text("address", &filter.addresses);
@@ -257,8 +320,23 @@ impl Db {
         if self.rows_outside(OUTSIDE).await? {
             return Ok(AuditProof::Broken(head.last_id + 1, STRAY));
         }
+        let mut judge = match self.audit_judge(&head).await? {
+            Ok(judge) => judge,
+            // A chain that breaks is told of first: it says where.
+            Err(wrong) => {
+                let (last, mut judge) = (head.first_id - 1, Judge::of_chain());
+                return Ok(match self.follow(head, String::new(), last, &mut judge, progress).await? {
+                    AuditProof::Intact(_) => wrong,
+                    broken => broken,
+                });
+            }
+        };
         let last = head.first_id - 1;
-        self.follow(head, String::new(), last, progress).await
+        let proof = self.follow(head, String::new(), last, &mut judge, progress).await?;
+        match proof {
+            AuditProof::Intact(_) => Ok(self.audit_judged(judge, true).await?.unwrap_or(proof)),
+            wrong => Ok(wrong),
+        }
     }
 
     /// Looks at the newest rows of the chain, which follow from the one before them; and from which row on.
@@ -272,11 +350,17 @@ impl Db {
             true => Some(String::new()),
             false => self.audit_hash(from - 1).await?,
         };
-        let proof = match before {
-            Some(before) => self.follow(head, before, from - 1, |_, _| {}).await?,
-            None => AuditProof::Broken(from - 1, GONE),
+        let Some(before) = before else { return Ok((AuditProof::Broken(from - 1, GONE), from)) };
+        let mut judge = match self.audit_judge(&head).await? {
+            Ok(judge) => judge,
+            Err(wrong) => return Ok((wrong, from)),
         };
-        Ok((proof, from))
+        let proof = self.follow(head, before, from - 1, &mut judge, |_, _| {}).await?;
+        let judged = match proof {
+            AuditProof::Intact(_) => self.audit_judged(judge, false).await?,
+            _ => None,
+        };
+        Ok((judged.unwrap_or(proof), from))
     }
 
     /// Whether rows stand where the chain has none.
@@ -285,11 +369,12 @@ impl Db {
     }
 
     /// Follows the chain from behind a row, whose hash is known, to where it ended.
-    async fn follow(
+    pub(crate) async fn follow(
         &self,
         head: AuditHead,
         mut before: String,
         mut last: i64,
+        judge: &mut Judge<'_>,
         mut progress: impl FnMut(i64, i64),
     ) -> Result<AuditProof, StoreError> {
         while last < head.last_id {
@@ -303,6 +388,9 @@ impl Db {
                 }
                 if hash_after(&before, row) != row.hash {
                     return Ok(AuditProof::Broken(row.id, "it isn't what was written"));
+                }
+                if let Some(why) = judge.row(row) {
+                    return Ok(AuditProof::Unvouched(row.id, why));
                 }
                 (before, last) = (row.hash.clone(), row.id);
             }
@@ -325,5 +413,25 @@ fn audit_row(row: &Row) -> Result<AuditRow, StoreError> {
         object: row.text(5)?,
         detail: row.text(6)?,
         hash: row.text(7)?,
+        actor_id: row.text(8)?,
+        seal: row.text(9)?,
     })
+}
+
+/// Gives every row the hash that follows from the one before it: for suites that do as whoever holds the database can.
+pub(crate) async fn compute_anew(db: &Db) -> Result<(), StoreError> {
+    let (mut hash, mut last, mut script) = (String::new(), 0, Vec::new());
+    loop {
+        let rows = db.audit_after(&AuditFilter::default(), last).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            hash = hash_after(&hash, &row);
+            last = row.id;
+            script.push(format!("UPDATE audit_log SET hash = '{hash}' WHERE id = {last}"));
+        }
+    }
+    script.push(format!("UPDATE audit_head SET hash = '{hash}' WHERE one = 1"));
+    db.run_script(script).await
 }

@@ -9,6 +9,8 @@ mod alert_ranges;
 mod alerts;
 mod attempts;
 mod audit;
+mod audit_keys;
+mod audit_seals;
 mod clauses;
 mod confirm;
 mod counters;
@@ -46,6 +48,8 @@ mod walk;
 pub use alerts::{ByHand, NewAlert, raise_by_hand};
 pub use attempts::Patience;
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditProof, AuditRow};
+pub use audit_keys::{AuditKeys, seal_audit_log_with};
+pub use audit_seals::{KnownSeal, Sealing};
 pub use counters::AlertCounts;
 pub use db::{Batch, Db, Engine, HEAVY_TIME_LIMIT, Health, Location, PostgresOptions};
 pub use error::{StoreError, Whose};
@@ -151,6 +155,11 @@ pub mod testing {
     /// Runs a statement as it is, for suites that spoil a database on purpose.
     pub async fn run(db: &crate::Db, sql: &str) -> Result<(), crate::StoreError> {
         db.run_script(vec![sql.to_owned()]).await
+    }
+
+    /// Computes the chain of the audit log anew, as whoever holds the database can.
+    pub async fn compute_audit_chain_anew(db: &crate::Db) -> Result<(), crate::StoreError> {
+        crate::audit::compute_anew(db).await
     }
 
     /// How SQLite would go about a statement, line by line. Parameters are taken for their numbers.

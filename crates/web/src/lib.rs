@@ -27,11 +27,12 @@ mod stream;
 mod throttle;
 
 pub use auth::account::ONE_TIME_SECONDS;
+pub use auth::audit_seals::audit_keys;
 pub use auth::checkpoint::{Checkpoint, CheckpointError};
 pub use auth::{generate_key, generate_password, hash_password, random_secret};
 pub use edge::{Edge, service};
 pub use known::Known;
-pub use settings::{Rates, SettingInForce, Settings, SingleSignOn, host_of_url};
+pub use settings::{Rates, SettingInForce, Settings, ShipTo, Shipping, SingleSignOn, host_of_url};
 pub use state::AppState;
 pub use stream::line as line_of_news;
 

@@ -32,7 +32,43 @@ pub(crate) struct WebMetrics {
     pub(crate) refused: Counter,
     pub(crate) beyond_key: Counter,
     pub(crate) streams: Gauge,
+    pub(crate) audit: AuditMetrics,
     busy: Family<Refused, Counter>,
+}
+
+/// How the audit log stands.
+pub(crate) struct AuditMetrics {
+    pub(crate) sealed_row: Gauge,
+    pub(crate) broken: Gauge,
+    pub(crate) checkpoint_row: Gauge,
+    pub(crate) shipped: Counter,
+    pub(crate) not_shipped: Counter,
+}
+
+impl AuditMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let mut gauge = |name: &str, about: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, about, gauge.clone());
+            gauge
+        };
+        let sealed_row =
+            gauge("watchpost_audit_sealed_row", "The last row of the audit log that a seal vouches for");
+        let broken = gauge(
+            "watchpost_audit_broken",
+            "1 while the audit log isn't what was written, or can't be sealed",
+        );
+        let checkpoint_row = gauge(
+            "watchpost_audit_checkpoint_row",
+            "The last row of the audit log that a shipped checkpoint vouches for",
+        );
+        let (shipped, not_shipped) = (Counter::default(), Counter::default());
+        let about = "Checkpoints of the audit log that were shipped";
+        registry.register("watchpost_audit_checkpoints_shipped", about, shipped.clone());
+        let about = "Attempts to ship a checkpoint of the audit log that failed";
+        registry.register("watchpost_audit_checkpoints_failed", about, not_shipped.clone());
+        Self { sealed_row, broken, checkpoint_row, shipped, not_shipped }
+    }
 }
 
 impl WebMetrics {
@@ -66,6 +102,7 @@ impl WebMetrics {
             "watchpost_events_beyond_key",
             "Events refused for being more than their sensor key may report",
         );
+        let audit = AuditMetrics::new(&mut registry);
         let streams = Gauge::default();
         registry.register("watchpost_streams", "Readers of the live stream", streams.clone());
         let busy = Family::<Refused, Counter>::default();
@@ -84,6 +121,7 @@ impl WebMetrics {
             refused,
             beyond_key,
             streams,
+            audit,
             busy,
         }
     }

@@ -132,6 +132,10 @@ const KIND: Param = Param {
 pub(crate) const SESSIONS: &[Param] = &[WHOSE, KIND, PAGE, PAGE_SIZE, FORMAT];
 
 const ACTOR: Param = any("actor", "Only what was done by this one; give it again for several.");
+const ACTOR_ID: Param = any(
+    "actor_id",
+    "The same by what doesn't change, such as `user:7` or `key:3`; give it again for several.",
+);
 const ACTION: Param = any(
     "action",
     "Only this, such as `login.failed`, or what begins with it when it ends with a dot, such as `user.`; give it again \
@@ -142,13 +146,15 @@ const OBJECT: Param =
 const ADDRESS: Param = any("address", "Only what came from this address; give it again for several.");
 
 /// What the audit log takes.
-pub(crate) const AUDIT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, PAGE, PAGE_SIZE, FORMAT];
+pub(crate) const AUDIT: &[Param] =
+    &[ACTOR, ACTOR_ID, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, PAGE, PAGE_SIZE, FORMAT];
 
 pub(crate) const EXPORT_FORMAT: Param =
     Param { name: "format", about: "How it is written: `ndjson` unless told.", choices: &["ndjson", "csv"] };
 
 /// What an export of the audit log takes.
-pub(crate) const AUDIT_EXPORT: &[Param] = &[ACTOR, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, EXPORT_FORMAT];
+pub(crate) const AUDIT_EXPORT: &[Param] =
+    &[ACTOR, ACTOR_ID, ACTION, OBJECT, ADDRESS, SINCE, UNTIL, EXPORT_FORMAT];
 
 /// Two lists of parameters as one.
 const fn both<const N: usize>(one: &[Param], other: &[Param]) -> [Param; N] {

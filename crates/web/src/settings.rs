@@ -1,6 +1,8 @@
 //! What the operator decides about HTTP.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 use watchpost_model::Role;
 use watchpost_model::net::{Network, Rate};
 
@@ -54,8 +56,32 @@ pub struct Settings {
     pub tls: bool,
     /// Where people may log in instead.
     pub single_sign_on: Option<SingleSignOn>,
+    /// Where checkpoints of the audit log are shipped to.
+    pub shipping: Option<Shipping>,
     /// All of it as the operator wrote it, for Admins to look at.
     pub in_force: Vec<SettingInForce>,
+}
+
+/// Where checkpoints of the audit log go by themselves.
+#[derive(Clone)]
+pub struct Shipping {
+    /// Where to.
+    pub to: ShipTo,
+    /// How often.
+    pub every: Duration,
+    /// What webhooks are signed with.
+    pub secret: Option<String>,
+}
+
+/// What takes checkpoints.
+#[derive(Clone)]
+pub enum ShipTo {
+    /// A file that each is added to, a line each.
+    File(PathBuf),
+    /// A directory with a file for each.
+    Directory(PathBuf),
+    /// A server that each is sent to.
+    Webhook(String),
 }
 
 /// One setting as it is in force. What is secret isn't in it.

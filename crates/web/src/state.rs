@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use crate::auth::accounts::Accounts;
+use crate::auth::audit_seals::Sealed;
 use crate::auth::passwords::Passwords;
 use crate::auth::refusals::Refusals;
 use crate::auth::seal::Seal;
@@ -47,6 +48,7 @@ pub struct Inner {
     pub(crate) seal: Seal,
     pub(crate) forms: Forms,
     pub(crate) refusals: Refusals,
+    pub(crate) sealed: Sealed,
     /// Where people may log in instead.
     pub(crate) provider: Option<Provider>,
     pub(crate) throttle: Throttle,
@@ -84,6 +86,7 @@ impl AppState {
             seal: Seal::new(settings.secret_keys()),
             forms: Forms::new(&settings),
             refusals: Refusals::default(),
+            sealed: Sealed::default(),
             provider: settings.single_sign_on.as_ref().map(Provider::new),
             throttle: Throttle::new(settings.rates),
             metrics: WebMetrics::new(pipeline),
@@ -116,9 +119,20 @@ impl AppState {
         self.refusals.keep_telling(&self).await;
     }
 
-    /// Writes what is left of that when the server stops.
-    pub async fn tell_of_last_refusals(&self) {
+    /// Seals the audit log every few seconds. Runs until it is dropped.
+    pub async fn keep_audit_log_sealed(self) {
+        self.sealed.keep(&self).await;
+    }
+
+    /// Ships checkpoints of the audit log where the operator wants them. Runs until it is dropped.
+    pub async fn ship_checkpoints(self) {
+        crate::auth::shipping::keep(&self).await;
+    }
+
+    /// Writes what is left of both when the server stops.
+    pub async fn finish_audit_log(&self) {
         self.refusals.tell_all(self).await;
+        self.sealed.finish(self).await;
     }
 
     /// Keeps what is remembered about users and keys current with changes made elsewhere: on another node or at

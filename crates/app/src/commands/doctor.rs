@@ -10,9 +10,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use watchpost_model::Role;
+use watchpost_model::{Role, Timestamp};
 use watchpost_pipeline::now;
 use watchpost_store::{AuditProof, Db, Engine, Location};
+use watchpost_web::{ShipTo, Shipping};
 
 /// A disk that takes longer to keep something makes every event wait for it.
 const SLOW_DISK: Duration = Duration::from_millis(100);
@@ -65,12 +66,13 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
     findings.push(look_at_disk(&config.data_dir));
     findings.push(look_at_clock());
     findings.extend(config.tls.as_ref().map(look_at_certificate));
+    findings.extend(config.shipping.as_ref().map(look_at_shipping));
     match start::open(config).await {
         Ok(db) => {
             findings.extend(look_at_database(&db, config).await);
             if !asked.get_flag("quick") {
                 findings.push(look_at_every_page(&db, printer).await);
-                findings.push(look_at_audit_log(&db, printer).await);
+                findings.push(look_at_audit_log(&db, config, printer).await);
             }
             db.close().await;
         }
@@ -179,6 +181,39 @@ fn look_at_disk(directory: &Path) -> Finding {
     }
 }
 
+/// What was shipped last, where that can be told; otherwise where to.
+fn look_at_shipping(shipping: &Shipping) -> Finding {
+    let (place, every) = (shipping.place(), shipping.every.as_secs());
+    let todo = "make it writable for this user, and start the server: its log says what goes wrong";
+    let failed = |why: String| bad("checkpoints", why, todo);
+    match (&shipping.to, shipping.last()) {
+        (ShipTo::Webhook(_), _) => good(
+            "checkpoints",
+            format!(
+                "they go to {place} every {every} s; watchpost_audit_checkpoints_failed counts what fails"
+            ),
+        ),
+        (_, Err(error)) => failed(format!("{place} can't be read: {error}")),
+        (_, Ok(None)) => good("checkpoints", format!("none was shipped to {place} yet")),
+        (_, Ok(Some(last))) => {
+            let made = Timestamp::parse(&last.made_at);
+            let late = made.is_none_or(|made| {
+                now().seconds() - made.seconds() > i64::try_from(2 * every).unwrap_or(i64::MAX)
+            });
+            match late {
+                true => failed(format!(
+                    "the last one in {place} is of {}, and one is due every {every} s",
+                    last.made_at
+                )),
+                false => good(
+                    "checkpoints",
+                    format!("the last one in {place} is of {}, for row {}", last.made_at, last.row),
+                ),
+            }
+        }
+    }
+}
+
 fn look_at_certificate(files: &TlsFiles) -> Finding {
     if let Err(error) = Tls::load(files.clone()) {
         return bad("certificate", error.to_string(), "certificate and key are PEM files that go together");
@@ -231,10 +266,19 @@ async fn look_at_every_page(db: &Db, printer: &Printer) -> Finding {
     }
 }
 
-async fn look_at_audit_log(db: &Db, printer: &Printer) -> Finding {
+async fn look_at_audit_log(db: &Db, config: &Config, printer: &Printer) -> Finding {
+    let sealed = start::seal_if_there_is_a_secret(config).unwrap_or(false);
     let mut tell = teller(printer);
     match db.prove_audit(|done, of| tell(format!("audit log: {done} of {of} rows"))).await {
+        Ok(AuditProof::Intact(_)) if sealed => {
+            good("audit log", "each row follows from the one before it, and is vouched for")
+        }
         Ok(AuditProof::Intact(_)) => good("audit log", "each row follows from the one before it"),
+        Ok(AuditProof::Unvouched(row, why)) => bad(
+            "audit log",
+            format!("nothing vouches for row {row}: {why}"),
+            "`watchpost audit verify` says more; compare it with a backup, and with an export of it",
+        ),
         Ok(AuditProof::Broken(row, how)) => bad(
             "audit log",
             format!("it breaks at row {row}: {how}"),

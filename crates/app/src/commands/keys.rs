@@ -96,7 +96,7 @@ async fn create(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outco
             "`watchpost key create --help` says what is expected",
         )
     })?;
-    let db = start::open_current(config).await?;
+    let db = start::open_to_change(config).await?;
     let (secret, prefix, hash) = generate_key();
     let key = db.create_key(new, &prefix, &hash, &by_command_line()).await?;
     let held_to = match key.limits.to_string() {
@@ -142,7 +142,7 @@ async fn revoke(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outco
         )
     };
     let id: KeyId = text.parse().map_err(|_| no_such())?;
-    let db = start::open_current(config).await?;
+    let db = start::open_to_change(config).await?;
     let key = db.revoke_key(id, &by_command_line()).await.map_err(|error| match error {
         StoreError::NotFound => no_such(),
         error => error.into(),

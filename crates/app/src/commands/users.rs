@@ -175,6 +175,7 @@ pub(crate) async fn create(config: &Config, asked: &ArgMatches, printer: &Printe
     };
     let db = start::open(config).await?;
     db.migrate(now()).await?;
+    start::seal_as_the_server(config, &db).await?;
     let hash = hashed(new.password).await?;
     let by = by_command_line();
     let until = (!kept).then(|| by.at.plus_seconds(ONE_TIME_SECONDS));
@@ -239,7 +240,7 @@ async fn find(db: &Db, asked: &ArgMatches) -> Outcome<User> {
 }
 
 async fn disable(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
-    let db = start::open_current(config).await?;
+    let db = start::open_to_change(config).await?;
     let User { id, username: name, .. } = find(&db, asked).await?;
     let change = UserChange { active: Some(false), ..UserChange::default() };
     db.update_user(id, change, None, &by_command_line()).await.map_err(|error| match error {
@@ -252,7 +253,7 @@ async fn disable(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outc
 }
 
 async fn reset_password(config: &Config, asked: &ArgMatches, printer: &Printer) -> Outcome<ExitStatus> {
-    let db = start::open_current(config).await?;
+    let db = start::open_to_change(config).await?;
     let User { id, username: name, email, .. } = find(&db, asked).await?;
     let given = asked.get_flag("password-stdin");
     let password = if given { password_from_stdin()? } else { generate_password() };

@@ -4,10 +4,15 @@ use super::Reader;
 use crate::net::TlsFiles;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use watchpost_model::Role;
 use watchpost_model::net::Network;
-use watchpost_web::SingleSignOn;
+use watchpost_web::{ShipTo, Shipping, SingleSignOn};
+
+/// Checkpoints that come more often say nothing more.
+const SHORTEST_EVERY: Duration = Duration::from_secs(60);
+const LONGEST_EVERY: Duration = Duration::from_secs(90 * 86_400);
 
 /// The parts of a list, separated by commas.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
@@ -124,6 +129,36 @@ pub(super) fn single_sign_on(reader: &mut Reader<'_>) -> Option<Option<SingleSig
     }))
 }
 
+/// A time of a number and `s`, `m`, `h` or `d`; a minute or more.
+fn every(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let count: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let every = Duration::from_secs(count.checked_mul(seconds)?);
+    (SHORTEST_EVERY..=LONGEST_EVERY).contains(&every).then_some(every)
+}
+
+/// Where checkpoints of the audit log go: a path, or an address.
+pub(super) fn shipping(reader: &mut Reader<'_>) -> Option<Option<Shipping>> {
+    let wanted = "write the path of a file, that of a directory with / at its end, or https://name/path (http:// for this machine only)";
+    let to = reader.read("WATCHPOST_AUDIT_CHECKPOINT_TO", wanted, |text| match text {
+        "" => Some(None),
+        text if text.contains("://") => issuer(text).map(|url| Some(ShipTo::Webhook(url))),
+        text if text.ends_with('/') || Path::new(text).is_dir() => Some(Some(ShipTo::Directory(text.into()))),
+        text => Some(Some(ShipTo::File(text.into()))),
+    })?;
+    let wanted = "write a time such as 15m, 6h or 1d, from a minute to 90 days";
+    let every = reader.read("WATCHPOST_AUDIT_CHECKPOINT_EVERY", wanted, every)?;
+    let secret = reader.text("WATCHPOST_AUDIT_CHECKPOINT_SECRET");
+    Some(to.map(|to| Shipping { to, every, secret }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +184,13 @@ mod tests {
         ] {
             assert_eq!(issuer(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn times_are_a_number_and_a_unit() {
+        let seconds = |text| every(text).map(|every| every.as_secs());
+        assert_eq!(["60s", "1m", "6h", "1d"].map(seconds), [60, 60, 21_600, 86_400].map(Some));
+        assert_eq!(["", "5", "59s", "x", "0d", "91d", "1 year", "-1d", "1ä"].map(seconds), [None; 9]);
     }
 
     #[test]

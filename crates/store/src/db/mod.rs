@@ -137,16 +137,19 @@ impl Db {
     /// Carries out a batch in one transaction. It runs to its end even when the caller goes away. On SQLite batches
     /// are carried out in the order of the calls, whenever they are awaited.
     pub fn write(&self, batch: Arc<Batch>) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let told = batch.clone();
         let (sqlite, postgres) = match &self.inner {
             Inner::Sqlite(db) => (Some(db.write(batch)), None),
             Inner::Postgres(db) => (None, Some((db.clone(), batch))),
         };
         async move {
-            match (sqlite, postgres) {
+            let written = match (sqlite, postgres) {
                 (Some(written), _) => written.await,
                 (None, Some((db, batch))) => db.write(batch).await,
                 (None, None) => unreachable!("a database is one or the other"),
-            }
+            };
+            told.tell_of_audited(&written);
+            written
         }
     }
 

@@ -201,6 +201,8 @@ impl Write {
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) writes: Vec<Write>,
+    /// The rows of the audit log among them, for the server's own log.
+    pub(crate) audited: Vec<crate::audit::AuditLine>,
 }
 
 impl Batch {

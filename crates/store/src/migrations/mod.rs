@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     Step { number: 10, name: "bounds", text: include_str!("0010_bounds.sql") },
     Step { number: 11, name: "undone", text: include_str!("0011_undone.sql") },
     Step { number: 12, name: "lineage", text: include_str!("0012_lineage.sql") },
+    Step { number: 14, name: "seals", text: include_str!("0014_seals.sql") },
     Step { number: 16, name: "nodes", text: include_str!("0016_nodes.sql") },
 ];
 

@@ -27,7 +27,7 @@ async fn proof(db: &Db) -> AuditProof {
 async fn broken_at(db: &Db) -> Option<i64> {
     match proof(db).await {
         AuditProof::Intact(_) => None,
-        AuditProof::Broken(row, _) => Some(row),
+        AuditProof::Broken(row, _) | AuditProof::Unvouched(row, _) => Some(row),
     }
 }
 

@@ -31,7 +31,8 @@ pub(crate) fn routes(routes: &mut Routes) {
         Operation::get("listAudit", "Audit", "Who did what, newest first")
             .about(
                 "Log-ins and attempts, changes of users, keys and alerts, refusals, exports. Each row carries the hash \
-                 of itself and the row before it: `watchpost audit verify` shows that none was changed or taken out.",
+                 of itself and the row before it, and a seal that only the server can make: `watchpost audit verify` shows that \
+                 none was changed or taken out.",
             )
             .query(query::AUDIT)
             .lists::<AuditView>("A page of the audit log"),
@@ -87,12 +88,17 @@ struct AuditView {
     detail: String,
     /// The hash of this row and the one before it; empty for rows from before there were hashes.
     hash: String,
+    /// Who, by what doesn't change; empty for what older versions wrote.
+    #[schema(example = "user:7")]
+    actor_id: String,
+    /// What only a server with the secret can make of this row; empty for what older versions wrote.
+    seal: String,
 }
 
 impl AuditView {
     fn new(row: AuditRow) -> Self {
-        let AuditRow { id, at, actor, address, action, object, detail, hash } = row;
-        Self { id, at: at.to_string(), actor, address, action, object, detail, hash }
+        let AuditRow { id, at, actor, address, action, object, detail, hash, actor_id, seal } = row;
+        Self { id, at: at.to_string(), actor, address, action, object, detail, hash, actor_id, seal }
     }
 }
 
@@ -109,12 +115,12 @@ async fn list(
 }
 
 impl Exported for AuditView {
-    const CSV_HEAD: &'static str = "id,at,actor,address,action,object,detail,hash";
+    const CSV_HEAD: &'static str = "id,at,actor,address,action,object,detail,hash,actor_id,seal";
 
     fn csv(&self, text: &mut String) {
         text.push_str(&self.id.to_string());
-        let Self { at, actor, address, action, object, detail, hash, .. } = self;
-        for field in [at, actor, address, action, object, detail, hash] {
+        let Self { at, actor, address, action, object, detail, hash, actor_id, seal, .. } = self;
+        for field in [at, actor, address, action, object, detail, hash, actor_id, seal] {
             text.push(',');
             csv_field(field, text);
         }
@@ -190,7 +196,7 @@ pub(crate) async fn proof(state: &AppState, caller: &Caller) -> Result<ProofView
     let (proof, first) = state.db.heavy().prove_newest_audit(MAX_PROVEN_ROWS).await?;
     let (last, broken) = match proof {
         AuditProof::Intact(found) => (found.last_id, None),
-        AuditProof::Broken(row, why) => (head.last_id, Some((row, why))),
+        AuditProof::Broken(row, why) | AuditProof::Unvouched(row, why) => (head.last_id, Some((row, why))),
     };
     if let Some((row, why)) = broken {
         tracing::error!(row, why, "the audit log isn't what was written");

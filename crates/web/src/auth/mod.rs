@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod accounts;
+pub(crate) mod audit_seals;
 pub(crate) mod checkpoint;
 pub(crate) mod factor;
 pub(crate) mod grant;
@@ -14,6 +15,7 @@ pub(crate) mod refusals;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod session;
+pub(crate) mod shipping;
 pub(crate) mod standing;
 pub(crate) mod tally;
 pub(crate) mod token;

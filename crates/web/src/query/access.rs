@@ -54,6 +54,7 @@ impl Query {
     fn audit_filter(&self, wrong: &mut Invalid) -> AuditFilter {
         AuditFilter {
             actors: self.texts("actor", wrong),
+            actor_ids: self.texts("actor_id", wrong),
             actions: self.texts("action", wrong),
             objects: self.texts("object", wrong),
             addresses: self.texts("address", wrong),

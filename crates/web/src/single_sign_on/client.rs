@@ -1,4 +1,4 @@
-//! As much of an HTTP client as talking to one provider takes: no redirects, no proxies, short answers, little time.
+//! As much of an HTTP client as talking to one provider, or to a receiver of checkpoints, takes: no redirects, no proxies, short answers, little time.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
@@ -20,7 +20,7 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// Why there is no answer; for the log.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     #[error("{0} is no address of the kind that is asked")]
     Address(String),
     #[error("it can't be reached: {0}")]
@@ -35,13 +35,13 @@ fn unreachable(error: impl std::fmt::Display) -> Failed {
     Failed::Unreachable(error.to_string())
 }
 
-pub(super) struct Client {
+pub(crate) struct Client {
     tls: TlsConnector,
 }
 
 impl Client {
     /// Trusts these authorities, or those of the system.
-    pub(super) fn new(authorities: &[Vec<u8>]) -> Self {
+    pub(crate) fn new(authorities: &[Vec<u8>]) -> Self {
         let mut roots = RootCertStore::empty();
         match authorities.is_empty() {
             true => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
@@ -76,6 +76,17 @@ impl Client {
         let kind = header::HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(header::CONTENT_TYPE, kind);
         self.ask(Method::POST, address, headers, form.into()).await
+    }
+
+    /// Sends JSON; what is answered doesn't matter beyond its status.
+    pub(crate) async fn post_json(
+        &self,
+        address: &str,
+        mut headers: HeaderMap,
+        body: String,
+    ) -> Result<(), Failed> {
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        self.ask(Method::POST, address, headers, body.into()).await.map(drop)
     }
 
     async fn ask(
@@ -133,7 +144,7 @@ where
     let answer = async {
         let response = sender.send_request(request).await.map_err(unreachable)?;
         let status = response.status();
-        if status != StatusCode::OK {
+        if !status.is_success() {
             return Err(Failed::Status(status));
         }
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);

@@ -3,7 +3,7 @@
 //! What belongs to one log-in (state, nonce, verifier, and where to go on) travels sealed in a cookie of the browser
 //! that began it, so any node can end it and no other browser can.
 
-mod client;
+pub(crate) mod client;
 mod id_token;
 mod people;
 mod provider;

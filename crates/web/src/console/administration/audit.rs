@@ -23,6 +23,7 @@ use watchpost_store::AuditRow;
 const HERE: &str = "/admin/audit";
 const FILTER: &FormFields = &[
     ("actor", "Who"),
+    ("actor_id", "Who, by id"),
     ("action", "What"),
     ("object", "To what"),
     ("address", "From"),
@@ -50,6 +51,7 @@ pub(super) fn row_view(row: AuditRow) -> Value {
         id => row.id,
         at => row.at.to_string(),
         actor => row.actor,
+        actor_id => row.actor_id,
         address => row.address,
         action => row.action,
         href => page_of(&row.object),
