@@ -231,7 +231,7 @@ impl Batch {
             Err(_) => return,
         };
         for AuditLine { at, actor, actor_id, address, action, object, detail } in &self.audited {
-            tracing::info!(target: "audit", outcome, %at, actor, actor_id, address, action, object, detail, "audit");
+            tracing::info!(target: "audit", outcome, %at, actor, actor_id, peer = address, action, object, detail, "audit");
         }
     }
 }

@@ -12,11 +12,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use watchpost_pipeline::now;
+use watchpost_store::AuditProof;
 
 /// The first wait after a failure; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_RETRY: Duration = Duration::from_secs(3_600);
+/// Rows that are looked at before a checkpoint speaks for them. All of them are at `watchpost audit verify`.
+const LOOKED_AT: i64 = 1_000;
 /// What a receiver checks that this server sent it: HMAC-SHA-256 of the body.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-watchpost-signature");
 
@@ -93,7 +96,9 @@ fn signature(secret: &[u8], body: &str) -> String {
 
 async fn ship(state: &AppState, shipping: &Shipping, client: &Client) -> Result<i64, String> {
     // A checkpoint of a log that was tampered with would speak for it.
-    if !state.sealed.seal(state).await {
+    let sealed = state.sealed.seal(state).await;
+    let newest = state.db.heavy().prove_newest_audit(LOOKED_AT).await.map_err(|error| error.to_string())?;
+    if !sealed || !matches!(newest, (AuditProof::Intact(_), _)) {
         return Err("the audit log isn't what was written, or couldn't be sealed".into());
     }
     let head = state.db.audit_head().await.map_err(|error| error.to_string())?;
