@@ -13,8 +13,10 @@ pub const MAX_JOBS_OF_USER: i64 = 3;
 /// Jobs of all users that aren't done. Each has a piece of 500 alerts to write at any time, and writers of events wait
 /// for each piece.
 pub const MAX_JOBS: i64 = 20;
-/// A job with no more alerts than this is one transaction, like a single change, and isn't counted.
+/// A job with no more alerts than this is one transaction, like a single change, and counts among the small ones.
 const SMALL: i64 = 500;
+/// Small jobs of one user that aren't done: many of them are as much work as a large one.
+pub const MAX_SMALL_JOBS_OF_USER: i64 = 10;
 /// How long jobs are remembered.
 const KEPT_SECONDS: i64 = 7 * 86_400;
 /// Jobs forgotten in one transaction.
@@ -22,7 +24,10 @@ const FORGOTTEN_AT_ONCE: i64 = 20;
 
 /// Whoever begins another job of this user waits for the first to commit, on whichever node: their counts differ.
 const HOLD_USER: &str = "UPDATE users SET version = version WHERE id = ?1";
-const UNFINISHED: &str = "SELECT COUNT(*), COUNT(CASE WHEN user_id = ?1 THEN 1 END) FROM jobs WHERE finished_at IS NULL AND total > ?2";
+const UNFINISHED: &str =
+    "SELECT COUNT(CASE WHEN total > ?2 THEN 1 END), COUNT(CASE WHEN total > ?2 AND user_id = ?1 THEN 1 END),
+         COUNT(CASE WHEN total <= ?2 AND user_id = ?1 THEN 1 END)
+     FROM jobs WHERE finished_at IS NULL";
 const STOP: &str =
     "UPDATE jobs SET finished_at = ?2, stopped = ?3 WHERE id = ?1 AND finished_at IS NULL AND done < total";
 /// What was taken back in part may be taken back again: what is done already has moved on.
@@ -37,10 +42,11 @@ fn is_small(new: &NewJob) -> bool {
 
 /// Makes others who begin a job of the same user wait; the parameters that say how many there may be.
 pub(crate) fn hold(batch: &mut Batch, new: &NewJob) -> [Value; 4] {
-    if let (Some(user), false) = (new.user, is_small(new)) {
+    if let Some(user) = new.user {
         batch.any(HOLD_USER, vec![user.get().into()]);
     }
-    [i64::from(!is_small(new)).into(), MAX_JOBS_OF_USER.into(), MAX_JOBS.into(), SMALL.into()]
+    let most = if is_small(new) { MAX_SMALL_JOBS_OF_USER } else { MAX_JOBS_OF_USER };
+    [i64::from(!is_small(new)).into(), most.into(), MAX_JOBS.into(), SMALL.into()]
 }
 
 impl Db {
@@ -48,10 +54,11 @@ impl Db {
     pub(crate) async fn why_not_begun(&self, new: &NewJob) -> Result<StoreError, StoreError> {
         let params = vec![new.user.map_or(0, UserId::get).into(), SMALL.into()];
         let row = self.read_one(UNFINISHED, params).await?.ok_or(StoreError::NotFound)?;
-        let (all, own) = (row.int(0)?, row.int(1)?);
+        let (all, own, own_small) = (row.int(0)?, row.int(1)?, row.int(2)?);
         Ok(match is_small(new) {
             false if own >= MAX_JOBS_OF_USER => StoreError::TooMany(Whose::Own),
             false if all >= MAX_JOBS => StoreError::TooMany(Whose::Everybodys),
+            true if own_small >= MAX_SMALL_JOBS_OF_USER => StoreError::TooMany(Whose::Own),
             _ => StoreError::Conflict,
         })
     }

@@ -28,12 +28,13 @@ pub const UNDO_SECONDS: i64 = 10 * 60;
 static JOB_ALERTS: Table =
     Table { name: "job_alerts", columns: &[("job", true), ("alert_id", false)], on_conflict: "" };
 
-/// Begins a job, unless too many that are not small have begun and not ended: see `job_bounds.rs`.
+/// Begins a job, unless too many have begun and not ended: see `job_bounds.rs`.
 const BEGIN: &str =
     "INSERT INTO jobs (id, user_id, actor, action, request, total, done, changed, created_at, worked_at, undoes, session_id)
      SELECT ?1, ?2, ?3, ?4, ?8, ?5, 0, 0, ?6, ?6, ?7, ?9
-     WHERE ?10 = 0 OR ((SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total > ?13 AND user_id = ?2) < ?11
-         AND (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total > ?13) < ?12)";
+     WHERE (?10 = 0 AND (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total <= ?13 AND user_id = ?2) < ?11)
+         OR (?10 = 1 AND (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total > ?13 AND user_id = ?2) < ?11
+             AND (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL AND total > ?13) < ?12)";
 macro_rules! select_jobs {
     ($rest:literal) => {
         concat!("SELECT id, user_id, actor, action, total, done, changed, created_at, worked_at, finished_at, undoes, undone_by, request, session_id, stopped FROM jobs ", $rest)

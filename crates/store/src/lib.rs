@@ -64,7 +64,7 @@ pub use handover::{Deeds, Handover, Told};
 pub use histogram::{Counts, Effort, Histogram, Steps};
 pub use ids::IdKind;
 pub use index::{ROUND_TEXTS, Round};
-pub use job_bounds::{MAX_JOBS, MAX_JOBS_OF_USER};
+pub use job_bounds::{MAX_JOBS, MAX_JOBS_OF_USER, MAX_SMALL_JOBS_OF_USER};
 pub use jobs::{Doing, Job, JobResult, NewJob, NewUndo, Outcome, UNDO_SECONDS};
 pub use keys::KeyRecord;
 #[doc(hidden)]

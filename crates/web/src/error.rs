@@ -385,7 +385,7 @@ impl From<StoreError> for ApiError {
                 Self::Invalid(Invalid::field("name", "There is a view with that name already."))
             }
             StoreError::TooMany(Whose::Own) => {
-                let detail = "Three jobs of yours with many alerts are under way: wait for one to end.";
+                let detail = "You have as many jobs under way as an account may have (three with more than 500 alerts, ten smaller ones): wait for one to end.";
                 Busy::own("too_many_jobs", detail, LATER)
             }
             StoreError::TooMany(Whose::Everybodys) => {

@@ -88,7 +88,7 @@ fn is_here(config: &tokio_postgres::Config) -> bool {
 fn tls_hint(error: &str) -> &'static str {
     if error.contains("server does not support TLS") {
         "; a PostgreSQL on another machine is spoken to over TLS only: set ssl = on there, or add ?sslmode=disable to \
-         DATABASE_URL if nobody else can be on the network between"
+         DATABASE_URL if no other machine can be on the network between"
     } else if error.contains("invalid peer certificate") {
         "; the certificate has to be for the host in DATABASE_URL, and WATCHPOST_DATABASE_CA names the file with the \
          authority that signed it"

@@ -4,9 +4,15 @@ use crate::people::user;
 use crate::{Place, at, by, on_both_engines};
 use futures_util::future::join_all;
 use watchpost_model::{AlertId, Role, UserId};
-use watchpost_store::{Db, Location, MAX_JOBS, MAX_JOBS_OF_USER, NewJob, StoreError, Whose};
+use watchpost_store::{
+    Db, Location, MAX_JOBS, MAX_JOBS_OF_USER, MAX_SMALL_JOBS_OF_USER, NewJob, StoreError, Whose,
+};
 
-on_both_engines!(long_jobs_are_bounded_for_a_user_and_in_all, a_stopped_job_makes_room);
+on_both_engines!(
+    long_jobs_are_bounded_for_a_user_and_in_all,
+    small_jobs_are_bounded_for_a_user,
+    a_stopped_job_makes_room,
+);
 
 /// A job with so many alerts, which needn't be there.
 fn job(id: &str, user: UserId, alerts: i64) -> NewJob {
@@ -23,13 +29,32 @@ fn refused(found: Result<(), StoreError>) -> Option<Whose> {
     }
 }
 
-async fn long_jobs_are_bounded_for_a_user_and_in_all(db: Db, place: Place) {
-    // Two nodes, where there can be.
-    let other = if matches!(place.location, Location::Postgres(_)) {
-        Db::open(&place.location).await.unwrap()
-    } else {
-        db.clone()
+/// Another node, where there can be one.
+async fn other(db: &Db, place: &Place) -> Db {
+    match place.location {
+        Location::Postgres(_) => Db::open(&place.location).await.unwrap(),
+        Location::Sqlite(_) => db.clone(),
+    }
+}
+
+async fn small_jobs_are_bounded_for_a_user(db: Db, place: Place) {
+    let other = other(&db, &place).await;
+    let nodes = [&db, &other];
+    let (ann, ben) = (user(&db, "ann", Role::Responder).await, user(&db, "ben", Role::Responder).await);
+    let begin = async |n: usize| {
+        let new = job(&format!("job{n}"), ann.id, 500);
+        refused(nodes[n % 2].begin_job(&new, &by("ann", 0)).await)
     };
+    let found = join_all((0..16).map(begin)).await;
+    let begun = found.iter().filter(|refused| refused.is_none()).count() as i64;
+    assert_eq!(begun, MAX_SMALL_JOBS_OF_USER, "{found:?}");
+    assert!(found.iter().all(|refused| refused.is_none_or(|whose| whose == Whose::Own)), "{found:?}");
+    assert_eq!(refused(db.begin_job(&job("large", ann.id, 501), &by("ann", 0)).await), None);
+    assert_eq!(refused(db.begin_job(&job("of ben", ben.id, 1), &by("ben", 0)).await), None);
+}
+
+async fn long_jobs_are_bounded_for_a_user_and_in_all(db: Db, place: Place) {
+    let other = other(&db, &place).await;
     let nodes = [&db, &other];
     let users = ["ann", "ben", "cat", "dan", "eve", "fay", "gus"];
     let mut all = 0;
@@ -44,7 +69,7 @@ async fn long_jobs_are_bounded_for_a_user_and_in_all(db: Db, place: Place) {
         assert_eq!(begun, MAX_JOBS_OF_USER.min(MAX_JOBS - all), "{name}: {found:?}");
         all += begun;
         let small = job(&format!("{name}-small"), user.id, 500);
-        assert_eq!(refused(db.begin_job(&small, &by(name, 0)).await), None, "short ones are not counted");
+        assert_eq!(refused(db.begin_job(&small, &by(name, 0)).await), None, "short ones count apart");
         if name == "gus" {
             assert!(found.contains(&Some(Whose::Everybodys)), "{found:?}");
         }

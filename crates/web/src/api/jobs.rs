@@ -64,7 +64,7 @@ pub(crate) fn routes(routes: &mut Routes) {
             .about(
                 "With `dry_run` the answer is how many they are. Otherwise it is a job, which goes on by itself: ask for it to \
                  see how far it is. At most 10,000 alerts by numbers and 100,000 by a filter, and at most three jobs with \
-                 more than 500 alerts at a time. A job whose user may no longer change alerts, or whose session has ended, \
+                 more than 500 alerts and ten smaller ones at a time. A job whose user may no longer change alerts, or whose session has ended, \
                  is stopped: what it did until then can be taken back by an Admin.",
             )
             .body(BODY)

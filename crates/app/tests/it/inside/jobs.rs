@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 on_both_engines!(
     a_job_stops_when_whoever_began_it_may_not_any_more,
     a_job_that_is_taken_over_is_stopped_as_well,
+    many_small_jobs_are_no_way_around,
 );
 
 fn raise(server: &Server, source: &str, count: usize) {
@@ -125,4 +126,23 @@ fn a_job_that_is_taken_over_is_stopped_as_well(plain: &Server) {
     let done = when(&admin, &going_on, |job| job["state"] != "running");
     assert_eq!((&done["state"], &done["changed"]), (&json!("done"), &json!(600)), "{done}");
     assert_eq!((tagged(&admin, "a"), tagged(&admin, "b")), (0, 600));
+}
+
+fn many_small_jobs_are_no_way_around(plain: &Server) {
+    let (server, hold) = Hold::server(plain.engine(), "job", 0);
+    raise(&server, "noisy", 20);
+    let client = server.user("rob", "RESPONDER");
+    let one = |n: usize| json!({"action": "tags", "add": ["one"], "ids": [n]}).to_string();
+    hold.begin();
+    let begun: Vec<Value> =
+        (1..=10).map(|n| client.post_json("/api/v1/alerts/bulk", &one(n)).expect(202)).collect();
+    let more = client.post_json("/api/v1/alerts/bulk", &one(11));
+    assert_eq!((more.status, more.header("retry-after")), (429, "5"), "{}", more.text);
+    assert_eq!(more.json()["code"], "too_many_jobs");
+    server.user("eve", "RESPONDER").post_json("/api/v1/alerts/bulk", &one(12)).expect(202);
+    hold.end();
+    for job in &begun {
+        when(&server.admin(), job, |job| job["state"] == "done");
+    }
+    client.post_json("/api/v1/alerts/bulk", &one(11)).expect(202);
 }
