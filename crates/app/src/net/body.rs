@@ -66,7 +66,7 @@ impl Paced {
     fn pace(&mut self) -> &mut Pace {
         let (limits, known) = (&self.limits, &self.known);
         self.pace.get_or_insert_with(|| match known.is_known() {
-            true => Pace::new(limits.body_pause, limits.least_rate),
+            true => Pace::within(limits.body_pause, limits.least_rate, limits.body_time),
             false => Pace::within(limits.stranger_pause, limits.least_rate, limits.stranger_time),
         })
     }

@@ -45,6 +45,8 @@ pub struct NetLimits {
     pub header_time: Duration,
     /// Between two pieces of a body whose sender is known.
     pub body_pause: Duration,
+    /// All pauses in such a body together.
+    pub body_time: Duration,
     /// Between two pieces of a body before that, as of those who log in.
     pub stranger_pause: Duration,
     /// All pauses in such a body together.
@@ -68,6 +70,8 @@ impl Default for NetLimits {
             connections_per_address: 1_024,
             header_time: Duration::from_secs(10),
             body_pause: Duration::from_secs(30),
+            // Gigabytes over a slow line; a body that breaks off is gone on with under its key.
+            body_time: Duration::from_secs(60 * 60),
             stranger_pause: Duration::from_secs(5),
             stranger_time: Duration::from_secs(30),
             answer_pause: Duration::from_secs(30),

@@ -175,6 +175,17 @@ fn a_body_that_trickles_ends_the_request() {
 }
 
 #[test]
+fn a_body_that_goes_on_for_too_long_ends_the_request() {
+    let long = Duration::from_secs(60);
+    // A byte is as good as a second here: no pause is too long.
+    let limits = NetLimits { body_time: Duration::from_millis(400), least_rate: 1, ..NetLimits::default() };
+    let server = Running::start(limits);
+    let head = "POST /known HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\nConnection: close\r\n\r\n";
+    let said = trickle(server.connect(), head, Duration::from_millis(50), long / 2);
+    assert!(said.is_empty() || said.ends_with("no body"), "{said}");
+}
+
+#[test]
 fn a_stranger_has_less_time_for_a_body_than_a_sender() {
     let server = Server::start(Engine::Sqlite);
     let host = server.address.trim_start_matches("http://");
