@@ -16,6 +16,7 @@ use crate::query;
 use crate::query::Param;
 use crate::routes::Routes;
 use crate::state::AppState;
+use crate::stream::{Door, Reader as Sender};
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{RawQuery, Request, State};
@@ -297,7 +298,9 @@ async fn create(
         let atomic = atomic(query.as_deref().unwrap_or_default())?;
         let key = Key::of(&parts.headers)?;
         let keyed = key.map(|key| KeyedBody::begin(&state, &caller, &key)).transpose()?;
-        let report = Bulk::new(state, caller, keyed, atomic)?.take(shape, &begun, &mut reader).await?;
+        let sender = Sender::of(&parts, Door::Api);
+        let report =
+            Bulk::new(state, caller, sender, keyed, atomic)?.take(shape, &begun, &mut reader).await?;
         return Ok(report.into_response());
     }
     if length > max as u64 && !reader.is_packed() {

@@ -10,11 +10,13 @@ use crate::api::events::beyond;
 use crate::auth::guard::{Caller, NotDetected};
 use crate::error::ApiError;
 use crate::state::AppState;
+use crate::stream::Reader as Sender;
 use encoding::Reader;
 use key::KeyedBody;
 use report::{PieceReport, Report, Stored};
 use std::collections::VecDeque;
 use tokio::task::JoinHandle;
+use watchpost_model::Action;
 use watchpost_model::event::Origin;
 use watchpost_pipeline::decode::{Fields, Format, Item, Shape, Splitter};
 use watchpost_pipeline::{Detected, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Receipt, Refused};
@@ -32,6 +34,8 @@ const MAX_REFUSED: usize = 10_000;
 pub(crate) struct Bulk {
     state: AppState,
     caller: Caller,
+    /// What the request showed, for asking again whether it is enough.
+    sender: Sender,
     origin: Origin,
     keyed: Option<KeyedBody>,
     /// All or nothing: the body is one piece.
@@ -59,6 +63,7 @@ impl Bulk {
     pub(crate) fn new(
         state: AppState,
         caller: Caller,
+        sender: Sender,
         keyed: Option<KeyedBody>,
         atomic: bool,
     ) -> Result<Self, ApiError> {
@@ -66,6 +71,7 @@ impl Bulk {
         Ok(Self {
             state,
             caller,
+            sender,
             origin,
             keyed,
             atomic,
@@ -200,8 +206,23 @@ impl Bulk {
         self.refused.clear();
     }
 
-    /// Sends the piece on its way.
+    /// Whether the sender still may: asked again for each piece, since a body may take an hour.
+    async fn may_go_on(&self) -> Result<(), ApiError> {
+        match self.sender.still_may(&[Action::IngestEvents], &self.state).await? {
+            true => Ok(()),
+            false => Err(ApiError::NotAllowed(
+                "The sender may no longer ingest events; the rest was not read.".into(),
+            )),
+        }
+    }
+
+    /// Sends the piece on its way, unless its sender may not any more.
     async fn flush(&mut self, last: bool) -> Result<(), ApiError> {
+        if let Err(error) = self.may_go_on().await {
+            self.give_up();
+            self.report.stopped.get_or_insert(error);
+            return Ok(());
+        }
         let (good, refused) = (std::mem::take(&mut self.good), std::mem::take(&mut self.refused));
         let count = std::mem::take(&mut self.count);
         self.bytes = 0;

@@ -1,4 +1,4 @@
-//! Whether whoever reads a stream still may: looked at again and again, since a stream may last.
+//! Whether the reader of a stream, or the sender of a long body, still may: looked at again and again, since it may last.
 
 use crate::auth::guard::{Caller, identify, peer};
 use crate::auth::session;
@@ -11,7 +11,8 @@ use watchpost_model::Action;
 use watchpost_model::access::allows;
 
 /// What a request shows to say who it is from.
-const CREDENTIALS: [header::HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
+const CREDENTIALS: [header::HeaderName; 3] =
+    [header::AUTHORIZATION, header::COOKIE, header::HeaderName::from_static("x-api-key")];
 
 /// Where a stream was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum Door {
     Console,
 }
 
-/// Who reads a stream, by what they showed when they asked for it.
+/// Who reads a stream or sends a body, by what the request showed.
 pub(crate) struct Reader {
     door: Door,
     shown: HeaderMap,

@@ -1,9 +1,12 @@
 //! What bodies and requests for files cost.
 
 use super::computed;
-use crate::server::{Engine, Server};
+use crate::on_both_engines;
+use crate::server::{Engine, PASSWORD, Server};
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+on_both_engines!(a_body_is_read_only_as_long_as_its_sender_may);
 
 #[test]
 fn blank_pieces_are_looked_at_once() {
@@ -69,4 +72,58 @@ fn files_of_the_documentation_are_unpacked_once() {
     // Unpacking each time takes more than this.
     let took = computed(&server) - before;
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Sends events of one body until its first piece is stored, has `meanwhile` happen, and sends as many again; the answer.
+fn sent_in_two(server: &Server, (name, value): (&str, &str), meanwhile: impl FnOnce()) -> String {
+    let line = r#"{"source_name":"a","event_type":"b","severity":"LOW","description":"c"}"#;
+    let lines = format!("{line}\n").repeat(1_500);
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        2 * lines.len()
+    );
+    let admin = server.admin();
+    let stored = || admin.get("/api/v1/events?page_size=1").expect(200)["count"].as_i64().unwrap();
+    let (before, late) = (stored(), Instant::now() + Duration::from_secs(60));
+    let mut socket = server.connect();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.write_all(format!("{head}{lines}").as_bytes()).unwrap();
+    while stored() == before {
+        assert!(Instant::now() < late, "its first piece is never stored");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    meanwhile();
+    // The server may have said enough before all of it is sent.
+    socket.write_all(lines.as_bytes()).ok();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok();
+    assert_eq!(stored() - before, answer.matches("\"status\":201").count() as i64, "{answer}");
+    answer
+}
+
+fn a_body_is_read_only_as_long_as_its_sender_may(server: &Server) {
+    let admin = server.admin();
+    let key = server.sensor().headers.remove(0);
+    let revoke = || {
+        let keys = admin.get("/api/v1/keys").expect(200);
+        admin.send("DELETE", &format!("/api/v1/keys/{}", keys["results"][0]["id"]), "", b"").expect(204);
+    };
+    let demoted = server.user("demoted", "ADMIN").headers.remove(0);
+    let demote = || {
+        let found = admin.get("/api/v1/users?search=demoted").expect(200);
+        let path = format!("/api/v1/users/{}", found["results"][0]["id"]);
+        admin.patch_json(&path, r#"{"role":"RESPONDER"}"#).expect(200);
+    };
+    let gone = server.user("gone", "ADMIN").headers.remove(0);
+    let log_out =
+        || drop(server.log_in("gone", PASSWORD).post_json("/api/v1/auth/logout-all", "").expect(204));
+    let ways: [(&(String, String), &dyn Fn()); 3] = [(&key, &revoke), (&demoted, &demote), (&gone, &log_out)];
+    for ((name, value), meanwhile) in ways {
+        let answer = sent_in_two(server, (name, value), meanwhile);
+        assert!(answer.starts_with("HTTP/1.1 207 "), "{answer}");
+        assert!(answer.contains("\"from\":1001") && answer.contains("may no longer ingest"), "{answer}");
+    }
+    let (name, value) = server.sensor().headers.remove(0);
+    let answer = sent_in_two(server, (&name, &value), || {});
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }
