@@ -73,6 +73,11 @@ impl Pending {
     pub(crate) fn new(known: &Credentials) -> Self {
         Self { secret: totp::new_secret(), version: known.user.version }
     }
+
+    /// Whether the user is still as they were when it was made: otherwise it can't be taken into use.
+    pub(crate) fn is_of(&self, known: &Credentials) -> bool {
+        self.version == known.user.version
+    }
 }
 
 impl SetUp {

@@ -65,10 +65,10 @@ struct Halfway {
 }
 
 impl Halfway {
-    /// What goes on from here. A log-in that is halfway already keeps its secret and its time.
+    /// What goes on from here. A log-in that is halfway already keeps its time, and its secret while the user is the same.
     fn new(state: &AppState, known: &Credentials, before: Option<&Self>) -> Self {
         let needed = known.factor.secret.is_none() && factor::is_required(state, &known.user);
-        let kept = before.and_then(|before| before.pending.clone());
+        let kept = before.and_then(|before| before.pending.clone()).filter(|kept| kept.is_of(known));
         Self {
             user: known.user.id.get(),
             username: known.user.username.clone(),

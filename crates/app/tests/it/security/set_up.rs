@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 on_both_engines!(
     each_set_up_has_a_secret_of_its_own_in_its_own_session,
     who_had_the_password_before_owns_no_second_factor,
+    what_an_admin_changes_meanwhile_costs_the_secret_and_not_the_log_in,
     a_page_shows_a_secret_only_after_the_password,
 );
 
@@ -100,6 +101,22 @@ fn who_had_the_password_before_owns_no_second_factor(before: &Server) {
     assert_eq!(pair["recovery_codes"].as_array().unwrap().len(), 10);
     let waiting = "SELECT COUNT(*) FROM users WHERE factor_pending IS NOT NULL";
     assert_eq!(count_in_database(server, waiting), 0);
+}
+
+fn what_an_admin_changes_meanwhile_costs_the_secret_and_not_the_log_in(before: &Server) {
+    let server = &Server::with(before.engine(), &[("WATCHPOST_SECOND_FACTOR", "Analyst")]);
+    let new =
+        json!({"username": "jane", "password": PASSWORD, "role": "ANALYST", "must_change_password": false});
+    let id = server.admin().post_json("/api/v1/users", &new.to_string()).expect(201)["id"].clone();
+    let log_in = |body: Value| server.anonymous().post_json("/api/v1/auth/login", &body.to_string());
+    let first = log_in(json!({"username": "jane", "password": PASSWORD})).expect(403);
+    let changed = r#"{"email":"jane@example.com"}"#;
+    server.admin().patch_json(&format!("/api/v1/users/{id}"), changed).expect(200);
+    let mut app = App::new(&text(&first, "secret"));
+    let second = log_in(json!({"otp": app.code(), "setup": first["setup"]})).expect(403);
+    assert!(second["code"] == "second_factor_setup" && second["secret"] != first["secret"], "{second}");
+    let mut app = App::new(&text(&second, "secret"));
+    log_in(json!({"otp": app.code(), "setup": second["setup"]})).expect(200);
 }
 
 fn a_page_shows_a_secret_only_after_the_password(server: &Server) {
