@@ -4,6 +4,7 @@ use super::cluster::{Pair, Template};
 use super::{rounds, scatter};
 use crate::ledger::Ledger;
 use crate::server::{Client, Server};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -122,27 +123,38 @@ fn what_was_acknowledged_is_on_the_standby_however_the_wait_for_it_was_cut_off()
     assert!(!lost.is_empty(), "an id that is taken is no proof, and that goes unnoticed");
 }
 
-/// The primary dies under load and the standby takes over; the server stays and finds it.
+/// The primary dies under load and the standby takes over; the server stays and finds it. Then what was said is checked.
+fn fail_over_under_load(template: &Template, round: usize, mutant: &str) {
+    let pair = template.pair();
+    let both = pair.primary.database().or(pair.standby.port());
+    let mut server = Server::on(both, &[("FAULT_MUTANT", mutant)]);
+    let ledger = Ledger::new(&server);
+    ledger.write(&server, 50 + scatter(round) % 400, || {
+        pair.primary.kill();
+        pair.standby.promote();
+        let late = Instant::now() + Duration::from_secs(60);
+        while server.anonymous().get("/readyz").status != 200 {
+            assert!(Instant::now() < late, "the standby isn't found");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_millis((scatter(round) % 500) as u64));
+        server.kill();
+    });
+    server.forget_extra();
+    server.restart();
+    ledger.check(&server);
+}
+
 #[test]
 fn everything_acknowledged_survives_a_failover_under_load() {
     let (template, rounds) = (Template::new(), rounds(1));
     for round in 0..rounds {
-        let pair = template.pair();
-        let mut server = Server::on(pair.primary.database().or(pair.standby.port()), &[]);
-        let ledger = Ledger::new(&server);
-        ledger.write(&server, 50 + scatter(round) % 400, || {
-            pair.primary.kill();
-            pair.standby.promote();
-            let late = Instant::now() + Duration::from_secs(60);
-            while server.anonymous().get("/readyz").status != 200 {
-                assert!(Instant::now() < late, "the standby isn't found");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            std::thread::sleep(Duration::from_millis((scatter(round) % 500) as u64));
-            server.kill();
-        });
-        server.restart();
-        ledger.check(&server);
+        fail_over_under_load(&template, round, "");
     }
     println!("{rounds} failovers under load, nothing lost");
+    let is_noticed = (0..5).any(|round| {
+        let failing = || fail_over_under_load(&template, round, "ack_before_commit");
+        catch_unwind(AssertUnwindSafe(failing)).is_err()
+    });
+    assert!(is_noticed, "a yes before the commit goes unnoticed");
 }

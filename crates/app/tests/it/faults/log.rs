@@ -1,6 +1,7 @@
 //! The log of SQLite: a checkpoint that fails, and a log that somebody holds.
 
 use super::inject::Injected;
+use super::{rounds, scatter};
 use crate::ledger::Ledger;
 use crate::server::{Client, Engine, Server};
 use std::path::PathBuf;
@@ -28,11 +29,14 @@ fn write_much(admin: &Client<'_>) {
 }
 
 /// Whether a server ends itself when its database file can't be synced; what it acknowledged is there after the next start.
-fn ends_when_a_checkpoint_fails(mutant: &str) -> bool {
+fn ends_when_a_checkpoint_fails(round: usize, mutant: &str) -> bool {
+    let pages = (200 - scatter(round) % 150).to_string();
     let mut server =
-        Server::with(Engine::Sqlite, &[("FAULT_CHECKPOINT_PAGES", "200"), ("FAULT_MUTANT", mutant)]);
+        Server::with(Engine::Sqlite, &[("FAULT_CHECKPOINT_PAGES", &pages), ("FAULT_MUTANT", mutant)]);
     let ledger = Ledger::new(&server);
-    ledger.send(&server, true);
+    for n in 0..1 + round % 8 {
+        ledger.send(&server, n % 2 == 0);
+    }
     let file = data(&server, "watchpost.db");
     let injected = Injected::into(&server, &["fdatasync:error=EIO", "fsync:error=EIO"], Some(file.as_path()));
     let mut sent = 0;
@@ -56,8 +60,12 @@ fn ends_when_a_checkpoint_fails(mutant: &str) -> bool {
 
 #[test]
 fn a_checkpoint_that_fails_ends_the_server_and_one_that_is_ignored_is_noticed() {
-    assert!(ends_when_a_checkpoint_fails(""), "the server went on");
-    assert!(!ends_when_a_checkpoint_fails("checkpoint_ignored"), "the mistake is not noticed");
+    let rounds = rounds(1);
+    for round in 0..rounds {
+        assert!(ends_when_a_checkpoint_fails(round, ""), "round {round}: the server went on");
+    }
+    println!("{rounds} checkpoints that failed, each ended the server, nothing lost");
+    assert!(!ends_when_a_checkpoint_fails(0, "checkpoint_ignored"), "the mistake is not noticed");
 }
 
 #[test]
@@ -89,14 +97,14 @@ fn a_disk_that_fails_under_the_search_index_leaves_events_alone() {
 }
 
 /// The size of the log after somebody held a snapshot while much was written, and let go of it.
-fn log_after_a_held_snapshot(mutant: &str, patience: Duration) -> u64 {
+fn log_after_a_held_snapshot(round: usize, mutant: &str, patience: Duration) -> u64 {
     let server = Server::with(Engine::Sqlite, &[("FAULT_MUTANT", mutant)]);
     let ledger = Ledger::new(&server);
     let admin = server.admin();
     let reader = rusqlite::Connection::open(data(&server, "watchpost.db")).unwrap();
     let snapshot = reader.unchecked_transaction().unwrap();
     snapshot.query_row("SELECT COUNT(*) FROM events", [], |_| Ok(())).unwrap();
-    while log_bytes(&server) < 2 * LOG_KEPT {
+    while log_bytes(&server) < (2 + scatter(round) as u64 % 4) * LOG_KEPT {
         write_much(&admin);
     }
     drop(snapshot);
@@ -113,6 +121,13 @@ fn log_after_a_held_snapshot(mutant: &str, patience: Duration) -> u64 {
 
 #[test]
 fn the_log_shrinks_after_a_held_snapshot_and_one_that_stays_is_noticed() {
-    assert!(log_after_a_held_snapshot("", LATE) <= LOG_KEPT, "the log keeps what it took");
-    assert!(log_after_a_held_snapshot("log_never_shrinks", Duration::from_secs(3)) > LOG_KEPT);
+    let rounds = rounds(1);
+    for round in 0..rounds {
+        assert!(
+            log_after_a_held_snapshot(round, "", LATE) <= LOG_KEPT,
+            "round {round}: the log keeps what it took"
+        );
+    }
+    println!("{rounds} logs that were held, each shrank");
+    assert!(log_after_a_held_snapshot(0, "log_never_shrinks", Duration::from_secs(3)) > LOG_KEPT);
 }
