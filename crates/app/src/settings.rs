@@ -171,7 +171,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("WATCHPOST_RATE_KEY", None, "60000/m", "Requests with each sensor key."),
     secret(
         "WATCHPOST_METRICS_TOKEN",
-        "What a scraper of `/metrics` shows as `Authorization: Bearer …`. Empty: `/metrics` answers to this machine only, and to nobody once there is a public URL, a trusted proxy, TLS or a listener that others reach.",
+        "What a scraper of `/metrics` shows as `Authorization: Bearer …`. Empty: `/metrics` answers to this machine only, and to no request once there is a public URL, a trusted proxy, TLS or a listener that others reach.",
     ),
     setting(
         "WATCHPOST_API_DOCS",

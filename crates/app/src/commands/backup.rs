@@ -47,7 +47,7 @@ pub(crate) async fn run(config: &Config, asked: &ArgMatches, printer: &Printer) 
     File::open(&directory).and_then(|made| made.sync_all()).map_err(|error| cant(&directory, &error))?;
     printer.say(format!("{}: {:.1} MiB", file.display(), size as f64 / f64::from(1 << 20)));
     match secret {
-        true => printer.say("secret.key is beside it: keep both where nobody else can read them."),
+        true => printer.say("secret.key is beside it: keep both where no other user can read them."),
         false => printer.say("SECRET_KEY is a setting here: keep it as well, apart from this."),
     }
     Ok(ExitStatus::Ok)

@@ -132,7 +132,7 @@ fn look_at_metrics(config: &Config) -> Option<Finding> {
         todo: todo.into(),
         ..good(
             "metrics",
-            "/metrics answers nobody: others than this machine reach the server, and there is no token",
+            "/metrics refuses every request: other machines reach the server, and WATCHPOST_METRICS_TOKEN isn't set",
         )
     })
 }
