@@ -29,16 +29,19 @@ fn job(admin: &Client<'_>, job: &Value) -> Value {
     admin.get(&format!("/api/v1/alerts/bulk/{}", job["id"].as_str().unwrap())).expect(200)
 }
 
-/// The job once something holds of it.
+/// The job once something holds of it. It may take as long as the machine needs while it gets on.
 #[track_caller]
 fn when(admin: &Client<'_>, known: &Value, holds: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut seen, mut deadline) = (Value::Null, Instant::now());
     loop {
         let now = job(admin, known);
         if holds(&now) {
             return now;
         }
-        assert!(Instant::now() < deadline, "{now}");
+        if now != seen {
+            (seen, deadline) = (now, Instant::now() + Duration::from_secs(60));
+        }
+        assert!(Instant::now() < deadline, "it stands still: {seen}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
