@@ -5,6 +5,7 @@ use crate::auth::guard::AlertReader;
 use crate::error::ApiError;
 use crate::extract::ListRequest;
 use crate::openapi::Operation;
+use crate::places;
 use crate::query;
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -80,11 +81,12 @@ impl GroupView {
 }
 
 async fn list(
-    _: AlertReader,
+    AlertReader(caller): AlertReader,
     State(state): State<AppState>,
     asked: ListRequest,
 ) -> Result<Json<PageView<GroupView>>, ApiError> {
     let (filter, request) = asked.query.groups()?;
+    let _place = places::for_page(&state, &caller).await?;
     let page = state.db.alert_groups(&filter, request).await?;
     PageView::new(page, &asked, GroupView::new).map(Json)
 }

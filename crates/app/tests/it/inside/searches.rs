@@ -8,7 +8,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-on_both_engines!(thirty_searches_hold_up_nobody_else, whoever_goes_away_ends_their_search);
+on_both_engines!(
+    thirty_searches_hold_up_nobody_else,
+    groups_of_many_sources_hold_up_nobody_else,
+    whoever_goes_away_ends_their_search,
+);
 
 fn filled(server: &Server) {
     let lines: String = (0..40)
@@ -141,4 +145,38 @@ fn whoever_goes_away_ends_their_search(plain: &Server) {
         }
         assert!(Instant::now() < late, "its place is never free: {}", answer.text);
     }
+}
+
+fn groups_of_many_sources_hold_up_nobody_else(plain: &Server) {
+    let settings = [("FAULT_FEW_GROUPS", "2"), ("FAULT_HEAVY_SECONDS", "1")];
+    let (server, hold) = Hold::with(plain.engine(), "heavy", 0, &settings);
+    let lines: String = (0..3)
+        .map(|n| format!("{}\n", json!({"source_name": format!("fw-{n}"), "event_type": "scan", "severity": "HIGH", "description": "x"})))
+        .collect();
+    let admin = server.admin();
+    assert_eq!(admin.send("POST", "/api/v1/events", "application/x-ndjson", lines.as_bytes()).status, 201);
+    let ana = server.user("ana", "ANALYST");
+    let list = |path: &str| admin.send("GET", path, "", b"");
+    hold.begin();
+    let paths = ["alerts/groups", "alerts?source_name=fw-1&event_type=scan"];
+    let asked: Vec<TcpStream> =
+        (0..30).map(|n| ask(&ana, &server, &format!("/api/v1/{}", paths[n % 2]))).collect();
+    for _ in 0..3 {
+        assert_eq!(server.anonymous().get("/readyz").status, 200);
+        assert_eq!(list("/api/v1/alerts").expect(200)["count"], 3);
+    }
+    let answers: Vec<String> = asked.into_iter().map(answer).collect();
+    for answer in &answers {
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(["429", "503"].contains(&status), "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("retry-after: "), "{answer}");
+    }
+    hold.end();
+    assert_eq!(ana.get("/api/v1/alerts/groups").expect(200)["count"], 3);
+    // A few groups are read as what they show is.
+    drop((admin, ana));
+    let (server, hold) = Hold::server(plain.engine(), "heavy", 0);
+    server.admin().event("HIGH", "one");
+    hold.begin();
+    assert_eq!(server.admin().get("/api/v1/alerts/groups").expect(200)["count"], 1);
 }

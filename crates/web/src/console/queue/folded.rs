@@ -3,8 +3,10 @@
 use super::{HERE, class};
 use crate::api::groups::query_of;
 use crate::api::page::{links, neighbours};
+use crate::auth::session::Session;
 use crate::console::problem::PageError;
 use crate::extract::ListRequest;
+use crate::places;
 use crate::query::{GROUPS, Query};
 use crate::state::AppState;
 use minijinja::{Value, context};
@@ -20,9 +22,14 @@ pub(super) fn query(query: &Query) -> Query {
 }
 
 /// Groups.
-pub(super) async fn list(state: &AppState, asked: &ListRequest) -> Result<Value, PageError> {
+pub(super) async fn list(
+    state: &AppState,
+    session: &Session,
+    asked: &ListRequest,
+) -> Result<Value, PageError> {
     let asked = ListRequest { query: query(&asked.query), address: asked.address.clone() };
     let (filter, request) = asked.query.groups()?;
+    let _place = places::for_page(state, &session.caller).await?;
     let page = state.db.alert_groups(&filter, request).await?;
     let totals = links(&page, &asked)?;
     let (next, previous) = neighbours(&page, &asked.query);

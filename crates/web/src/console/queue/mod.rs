@@ -117,7 +117,7 @@ pub(crate) async fn show(
     let asked = ListRequest { query, address };
     let counts = state.db.alert_counts().await?;
     let list = match fold {
-        true => folded::list(&state, &asked).await,
+        true => folded::list(&state, &session, &asked).await,
         false => single(&state, &session, &asked).await,
     };
     // A typing mistake in a filter is said where the filter is, with everything else that was asked for.
