@@ -389,7 +389,7 @@ fn in_a_browser(scripts: bool) {
     assert_eq!(browser.path(&server), "/admin/audit/verify?action=session.");
     browser.click("nav[aria-label=Administration] a[href$=settings]");
     browser.click(".card .tabs a:last-child");
-    assert!(browser.text("tbody").contains("WATCHPOST_LISTEN"));
+    assert!(browser.text(".tabs ~ .scroll tbody").contains("WATCHPOST_LISTEN"));
     let blocked: Vec<String> =
         browser.complaints().into_iter().filter(|said| !said.contains("status of 400")).collect();
     assert_eq!(blocked, Vec::<String>::new(), "no error, nothing blocked");
