@@ -79,6 +79,9 @@ fn parse(text: &str) -> Result<i64, NotAnId> {
 /// (4.2 million): more than any database behind Watchpost can take.
 pub const EVENT_IDS_PER_SECOND_BITS: u32 = 22;
 
+/// Ids that lead with the same second.
+pub const EVENT_IDS_PER_SECOND: i64 = 1 << EVENT_IDS_PER_SECOND_BITS;
+
 /// 2024-01-01T00:00:00Z in seconds; 31 bits of seconds from here last until the year 2092.
 const EVENT_ID_EPOCH_SECONDS: i64 = 1_704_067_200;
 
@@ -91,6 +94,12 @@ pub fn event_id_floor(at: crate::Timestamp) -> EventId {
     let seconds = (at.micros().div_euclid(1_000_000) - EVENT_ID_EPOCH_SECONDS)
         .clamp(0, (1 << (53 - EVENT_IDS_PER_SECOND_BITS)) - 1);
     EventId(seconds << EVENT_IDS_PER_SECOND_BITS)
+}
+
+/// Whether ids can lead with this time: from 2024 until 2091. A clock that shows another is wrong.
+pub const fn can_lead_event_ids(at: crate::Timestamp) -> bool {
+    let second = at.seconds() - EVENT_ID_EPOCH_SECONDS;
+    second >= 0 && second < (1 << (53 - EVENT_IDS_PER_SECOND_BITS)) - 1
 }
 
 /// The second that an event's id leads with.
@@ -119,5 +128,8 @@ mod tests {
         assert_eq!(second(0), 0, "a clock before the epoch gives the smallest id");
         assert!(second(1_800_000_001) > second(1_800_000_000));
         assert!(second(i64::MAX / 1_000_000) <= MAX_ID, "a clock far ahead stays in range");
+        let can_lead = |text: &str| can_lead_event_ids(Timestamp::parse(text).unwrap());
+        assert!(can_lead("2024-01-01T00:00:00Z") && can_lead("2091-12-31T23:59:59Z"));
+        assert!(!can_lead("2023-12-31T23:59:59Z") && !can_lead("2092-02-01"));
     }
 }

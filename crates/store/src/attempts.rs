@@ -11,7 +11,7 @@ const READ: &str = "SELECT attempts, last_at, wait_until FROM login_attempts WHE
 const COUNT: &str =
     "INSERT INTO login_attempts (subject, attempts, last_at, wait_until) VALUES (?1, ?3, ?4, ?5)
      ON CONFLICT (subject) DO UPDATE SET attempts = ?3, last_at = ?4, wait_until = ?5
-     WHERE login_attempts.attempts = ?2 AND login_attempts.wait_until <= ?4";
+     WHERE login_attempts.attempts = ?2 AND (login_attempts.wait_until <= ?4 OR login_attempts.wait_until > ?6)";
 const FORGET: &str = "DELETE FROM login_attempts WHERE subject = ?1";
 const FORGET_OLD: &str = "DELETE FROM login_attempts WHERE last_at < ?1 AND wait_until < ?1";
 const KNOWN: &str = "SELECT last_at FROM login_networks WHERE user_id = ?1 AND network = ?2 AND last_at > ?3";
@@ -66,7 +66,9 @@ impl Db {
             for (subject, patience) in subjects {
                 let row = self.read_one(READ, vec![subject.as_str().into()]).await?;
                 let (stored, attempts, until) = counted(row.as_ref(), now)?;
-                if until > now {
+                // Nobody waits longer than the longest wait: a clock was ahead when that was written.
+                let longest = now.plus_seconds(patience.longest);
+                if until > now && until <= longest {
                     wait = wait.max(Some(until));
                 }
                 let attempts = attempts + 1;
@@ -81,6 +83,7 @@ impl Db {
                     attempts.into(),
                     now.micros().into(),
                     until.micros().into(),
+                    longest.micros().into(),
                 ];
                 batch.one(COUNT, params);
             }

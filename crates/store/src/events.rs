@@ -5,14 +5,13 @@ use crate::clauses::Clauses;
 use crate::db::{Batch, Cell, Engine, Row, Rows, Table};
 use crate::feed;
 use crate::index::{self, Kind};
+use crate::late;
 use crate::once::{self, Piece};
 use crate::rollups::{Names, Tally};
 use crate::triage::ASKED_AT_ONCE;
 use crate::{Db, StoreError};
 use std::sync::Arc;
 use watchpost_model::event::Origin;
-use watchpost_model::id::event_id_floor;
-use watchpost_model::time::Month;
 use watchpost_model::{Attributes, Details, Event, EventId, KeyId, Severity, Timestamp, UserId};
 
 static EVENTS: Table = Table {
@@ -41,9 +40,6 @@ pub(crate) const EVENT_COLUMNS: &str = "e.id, e.created_at, e.source_name, e.eve
 
 /// A range of so many events is worth a question of its own.
 const LONG_RANGE: i64 = 64;
-
-/// How many months ahead a place for events is ready.
-const MONTHS_AHEAD: usize = 3;
 
 struct EventRows(Arc<Vec<Event>>);
 
@@ -82,12 +78,14 @@ pub struct Ingest {
     pub alerts: Vec<NewAlert>,
     /// The keys they came in under, for those that had one.
     pub pieces: Vec<Piece>,
+    /// Whether their ids lie behind some that were stored before.
+    pub late: bool,
 }
 
 /// The batch that stores events with the alerts they raise and what counts them. The lane is the writer's own,
 /// see the table of counts.
 pub fn ingest(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> Batch {
-    let Ingest { events, alerts, pieces } = stored;
+    let Ingest { events, alerts, pieces, late } = stored;
     let mut batch = Batch::new();
     let mut tally = Tally::default();
     tally.events(&events, names);
@@ -96,6 +94,8 @@ pub fn ingest(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> B
     if engine == Engine::Postgres {
         index::expect(&mut batch, Kind::Events, events.iter().map(|event| event.id.get()));
         index::expect(&mut batch, Kind::Alerts, alerts.iter().map(|alert| alert.id.get()));
+    } else if let (true, Some(first), Some(last)) = (late, events.first(), events.last()) {
+        late::expect(&mut batch, first.id, last.id);
     }
     let ids = events.iter().map(|event| event.id.get());
     if let Some(event) = events.first() {
@@ -110,12 +110,12 @@ pub fn ingest(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> B
 /// The mistake of a second transaction for what belongs to the first: the batch of the events, and that of the rest.
 #[doc(hidden)]
 pub fn ingest_apart(engine: Engine, stored: Ingest, names: &mut Names, lane: i64) -> (Batch, Batch) {
-    let Ingest { events, alerts, pieces } = stored;
+    let Ingest { events, alerts, pieces, late } = stored;
     let mut second = Batch::new();
     let mut tally = Tally::default();
     alerts::raise(&mut second, &mut tally, names, events.clone(), alerts);
     tally.write(&mut second, lane);
-    (ingest(engine, Ingest { events, alerts: Vec::new(), pieces }, names, lane), second)
+    (ingest(engine, Ingest { events, alerts: Vec::new(), pieces, late }, names, lane), second)
 }
 
 /// Reads an event from a row, its columns in the order of the table, from `first` on.
@@ -173,29 +173,4 @@ impl Db {
         }
         Ok(events)
     }
-
-    /// Makes the places for events of this month and the next ones; only PostgreSQL needs them.
-    pub async fn prepare_partitions(&self, now: Timestamp) -> Result<(), StoreError> {
-        if self.engine() == Engine::Sqlite {
-            return Ok(());
-        }
-        let mut script =
-            vec!["CREATE TABLE IF NOT EXISTS events_elsewhen PARTITION OF events DEFAULT".into()];
-        let mut month = now.month();
-        for _ in 0..=MONTHS_AHEAD {
-            script.push(partition(month));
-            month = month.next();
-        }
-        self.run_script(script).await
-    }
-}
-
-fn partition(month: Month) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS events_{}_{:02} PARTITION OF events FOR VALUES FROM ({}) TO ({})",
-        month.year,
-        month.month,
-        event_id_floor(month.start()).get(),
-        event_id_floor(month.next().start()).get()
-    )
 }

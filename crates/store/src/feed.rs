@@ -14,8 +14,6 @@ use watchpost_model::{AlertId, Timestamp};
 
 /// How long one can go on from where one was.
 pub const FEED_KEPT_SECONDS: i64 = 3_600;
-/// What is nearly so old counts as forgotten: clocks of nodes differ, and looking takes time.
-const NEARLY_SECONDS: i64 = 600;
 /// Rows that are looked at together when they are forgotten.
 const FORGOTTEN_AT_ONCE: i64 = 5_000;
 
@@ -36,6 +34,10 @@ const FIRST_SQLITE: &str = "SELECT 0, seq, at FROM feed ORDER BY seq LIMIT ?1";
 const FIRST_POSTGRES: &str = "SELECT xact, seq, at FROM feed
      WHERE xact < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)
      ORDER BY xact, seq LIMIT ?1";
+// Entries are forgotten from the first on, so this is all that has to be known of them.
+const FORGOTTEN: &str = "SELECT n FROM upkeep WHERE name = 'feed.forgotten'";
+const SET_FORGOTTEN: &str =
+    "INSERT INTO upkeep (name, n) VALUES ('feed.forgotten', 1) ON CONFLICT DO NOTHING";
 const FORGET_SQLITE: &str = "DELETE FROM feed WHERE ?1 = 0 AND seq < ?2";
 const FORGET_POSTGRES: &str = "DELETE FROM feed WHERE (xact, seq) < (?1, ?2)";
 
@@ -175,10 +177,12 @@ impl Db {
     }
 
     /// Whether everything behind a place is still kept.
-    pub async fn feed_keeps(&self, place: FeedPlace, now: Timestamp) -> Result<bool, StoreError> {
-        // Forgetting leaves the youngest of what is old. While the first isn't old, nothing was ever forgotten.
-        let old = now.plus_seconds(NEARLY_SECONDS - FEED_KEPT_SECONDS);
-        Ok(self.feed_first(1).await?.first().is_none_or(|(first, at)| place >= *first || *at > old))
+    pub async fn feed_keeps(&self, place: FeedPlace) -> Result<bool, StoreError> {
+        // Forgetting leaves the youngest of what is old.
+        if self.feed_first(1).await?.first().is_none_or(|(first, _)| place >= *first) {
+            return Ok(true);
+        }
+        Ok(self.read_one(FORGOTTEN, vec![]).await?.is_none())
     }
 
     /// Whether a place is one that this feed may have given out.
@@ -188,17 +192,21 @@ impl Db {
         Ok(own && place <= self.feed_end().await?)
     }
 
-    /// Forgets some of the entries from before a time, all but the youngest of them; whether there may be more.
-    pub async fn forget_feed(&self, before: Timestamp) -> Result<bool, StoreError> {
+    /// Forgets some of the entries from before a time, and of those up to a place, all but the youngest of them; whether
+    /// there may be more.
+    pub async fn forget_feed(&self, before: Timestamp, seen: Option<FeedPlace>) -> Result<bool, StoreError> {
         let first = self.feed_first(FORGOTTEN_AT_ONCE).await?;
         // Entries are in the order of their commits and their times nearly so: up to the last that is old.
-        let Some(youngest) = first.iter().rposition(|(_, at)| *at < before).filter(|n| *n > 0) else {
+        let is_old =
+            |(place, at): &(FeedPlace, Timestamp)| *at < before || seen.is_some_and(|seen| *place <= seen);
+        let Some(youngest) = first.iter().rposition(is_old).filter(|n| *n > 0) else {
             return Ok(false);
         };
         let place = first[youngest].0;
         let mut batch = Batch::new();
         let sql = self.by_engine(FORGET_SQLITE, FORGET_POSTGRES);
         batch.any(sql, vec![place.xact.into(), place.seq.into()]);
+        batch.any(SET_FORGOTTEN, vec![]);
         self.write(Arc::new(batch)).await?;
         Ok(true)
     }

@@ -5,14 +5,14 @@
 //! full, so what a common word costs doesn't grow with the table, and a rare one visits every shard for a moment.
 //!
 //! SQLite keeps it in a file of its own with a writer of its own; events are committed in the order of their ids
-//! there, so a mark says how far it goes. On PostgreSQL transactions overlap: each leaves a row that says which ids
-//! it brought, and indexing takes that row away.
+//! there, so a mark says how far it goes, but for those that come behind others of a wrong clock (`late.rs`). On PostgreSQL
+//! transactions overlap: each leaves a row that says which ids it brought, and indexing takes that row away.
 
-use crate::db::{Batch, Engine, Row, Table, Target, Value};
+use crate::db::{Batch, Engine, Table, Target, Value};
 use crate::events::{EVENT_COLUMNS, event_at};
 use crate::{Db, StoreError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use watchpost_model::filter::Field;
 use watchpost_model::terms::{MAX_TERMS, each_term, field_term};
 use watchpost_model::{Event, Severity};
@@ -67,9 +67,8 @@ pub(crate) fn migration(engine: Engine) -> String {
     }
 }
 
-const SHARDS: &str = "SELECT number, from_id, texts FROM search_shards WHERE kind = ?1 ORDER BY from_id";
-const PROGRESS: &str = "SELECT up_to FROM search_progress WHERE kind = ?1";
-const SET_PROGRESS: &str = "INSERT INTO search_progress (kind, up_to) VALUES (?1, ?2) ON CONFLICT (kind) DO UPDATE SET up_to = excluded.up_to";
+pub(crate) const PROGRESS: &str = "SELECT up_to FROM search_progress WHERE kind = ?1";
+pub(crate) const SET_PROGRESS: &str = "INSERT INTO search_progress (kind, up_to) VALUES (?1, ?2) ON CONFLICT (kind) DO UPDATE SET up_to = excluded.up_to";
 const GROW: &str = "UPDATE search_shards SET texts = texts + ?3 WHERE kind = ?1 AND number = ?2";
 const WAITING: &str = "SELECT first_id, last_id FROM search_queue WHERE kind = ?1 ORDER BY first_id LIMIT ?2";
 const TAKE: &str = "DELETE FROM search_queue WHERE kind = ?1 AND first_id = ?2 AND last_id = ?3";
@@ -90,7 +89,7 @@ pub(crate) fn expect(batch: &mut Batch, kind: Kind, ids: impl Iterator<Item = i6
 pub(crate) struct Shard {
     pub(crate) number: i64,
     pub(crate) from_id: i64,
-    texts: i64,
+    pub(crate) texts: i64,
 }
 
 /// Ids that wait to be indexed, first and last.
@@ -139,11 +138,6 @@ pub struct Round {
 }
 
 impl Db {
-    pub(crate) async fn shards(&self, kind: Kind) -> Result<Vec<Shard>, StoreError> {
-        let shard = |row: &Row| Ok(Shard { number: row.int(0)?, from_id: row.int(1)?, texts: row.int(2)? });
-        self.read(SHARDS, vec![(kind as i64).into()]).await?.iter().map(shard).collect()
-    }
-
     /// Indexes some of what waits. Several nodes may do it at once; one of them is told of a conflict and may
     /// simply go on.
     pub async fn index_round(&self) -> Result<Round, StoreError> {
@@ -158,9 +152,10 @@ impl Db {
         self.join_index().await?;
         let mut round = Round { texts: 0, more: false };
         for kind in Kind::ALL {
-            let one = match self.engine() {
-                Engine::Sqlite => self.index_after_mark(kind).await?,
-                Engine::Postgres => self.index_queued(kind).await?,
+            let one = match (self.engine(), kind) {
+                (Engine::Sqlite, Kind::Events) => self.index_own_events().await?,
+                (Engine::Sqlite, Kind::Alerts) => self.index_after_mark(kind).await?,
+                (Engine::Postgres, _) => self.index_queued(kind).await?,
             };
             round.texts += one.texts;
             round.more |= one.more;
@@ -175,7 +170,7 @@ impl Db {
         let Some((last, _)) = waiting.last() else { return Ok(Round { texts: 0, more: false }) };
         let mut batch = Batch::new();
         batch.any(SET_PROGRESS, vec![(kind as i64).into(), (*last).into()]);
-        self.index_texts(kind, waiting, batch).await
+        self.index_texts(kind, waiting, mark, batch).await
     }
 
     async fn index_queued(&self, kind: Kind) -> Result<Round, StoreError> {
@@ -204,12 +199,12 @@ impl Db {
             return Ok(Round { texts: 0, more: false });
         }
         texts.sort_unstable_by_key(|(id, _)| *id);
-        let round = self.index_texts(kind, texts, batch).await?;
+        let round = self.index_texts(kind, texts, 0, batch).await?;
         Ok(Round { more: round.more || taken < all || all == ROUND_RANGES, ..round })
     }
 
     /// Events, or alerts' events, with ids in a range: no more than a round takes.
-    async fn texts_between(
+    pub(crate) async fn texts_between(
         &self,
         kind: Kind,
         first: i64,
@@ -227,24 +222,17 @@ impl Db {
         rows.iter().map(|row| Ok((row.int(0)?, event_at(row, 1)?))).collect()
     }
 
-    /// Adds texts to their shards with the batch that says so.
-    async fn index_texts(
+    /// Adds texts to their shards with the batch that says so. On SQLite no text is indexed beyond the mark.
+    pub(crate) async fn index_texts(
         &self,
         kind: Kind,
         texts: Vec<(i64, Event)>,
+        mark: i64,
         mut batch: Batch,
     ) -> Result<Round, StoreError> {
         let count = texts.len();
-        let mut shards = self.shards(kind).await?;
-        let limit = match SHARD_LIMIT.load(Ordering::Relaxed) {
-            0 => self.engine().shard_texts(),
-            limit => limit,
-        };
-        if let Some((first, _)) = texts.first()
-            && shards.last().is_none_or(|newest| newest.texts >= limit && *first > newest.from_id)
-        {
-            shards.push(self.open_shard(kind, &shards, *first).await?);
-        }
+        let ids: Vec<i64> = texts.iter().map(|(id, _)| *id).collect();
+        let shards = self.shards_for(kind, &ids, mark).await?;
         let cut = tokio::task::spawn_blocking(move || {
             texts.into_iter().map(|(id, event)| (id, document(&event))).collect::<Vec<_>>()
         });
@@ -262,25 +250,5 @@ impl Db {
         }
         self.write_index(Arc::new(batch)).await?;
         Ok(Round { texts: count, more: count as i64 >= ROUND_TEXTS })
-    }
-
-    /// Begins a new part of the index. The first one takes every id, later ones those from an id on.
-    async fn open_shard(&self, kind: Kind, before: &[Shard], first: i64) -> Result<Shard, StoreError> {
-        let number = before.last().map_or(0, |newest| newest.number + 1);
-        let from_id = if before.is_empty() { 0 } else { first };
-        let engine = self.engine();
-        let record = format!(
-            "INSERT INTO search_shards (kind, number, from_id, texts) VALUES ({}, {number}, {from_id}, 0)",
-            kind as i64
-        );
-        let mut script = vec![engine.index_table(&kind.table(number)), record];
-        if engine == Engine::Postgres
-            && let Some(full) = before.last()
-        {
-            // It won't change any more: what the planner learns of it now stays true.
-            script.push(format!("ANALYZE {}", kind.table(full.number)));
-        }
-        self.index_script(script).await?;
-        Ok(Shard { number, from_id, texts: 0 })
     }
 }

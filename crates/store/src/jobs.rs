@@ -42,8 +42,9 @@ macro_rules! select_jobs {
 }
 
 const READ: &str = select_jobs!("WHERE id = ?1");
-const ABANDONED: &str =
-    select_jobs!("WHERE finished_at IS NULL AND worked_at < ?1 ORDER BY created_at LIMIT 10");
+const ABANDONED: &str = select_jobs!(
+    "WHERE finished_at IS NULL AND (worked_at < ?1 OR worked_at > ?2) ORDER BY created_at LIMIT 10"
+);
 const EXTEND: &str = "UPDATE jobs SET total = total + ?2 WHERE id = ?1";
 const CLAIM: &str = "UPDATE jobs SET worked_at = ?3 WHERE id = ?1 AND worked_at = ?2 AND finished_at IS NULL";
 const WAITING: &str =
@@ -272,9 +273,11 @@ impl Db {
         self.read_one(READ, vec![id.into()]).await?.map(|row| job(&row)).transpose()
     }
 
-    /// Jobs that aren't done, and that nobody has worked at since.
-    pub async fn abandoned_jobs(&self, since: Timestamp) -> Result<Vec<Job>, StoreError> {
-        self.read(ABANDONED, vec![since.micros().into()]).await?.iter().map(job).collect()
+    /// Jobs that aren't done, and that nobody has worked at for so long, or last under a clock that was ahead.
+    pub async fn abandoned_jobs(&self, now: Timestamp, seconds: i64) -> Result<Vec<Job>, StoreError> {
+        let between = [now.plus_seconds(-seconds), now.plus_seconds(seconds)];
+        let params = between.map(|at| at.micros().into()).to_vec();
+        self.read(ABANDONED, params).await?.iter().map(job).collect()
     }
 
     /// Takes a job over from whoever worked at it last; whether nobody was quicker.

@@ -213,11 +213,16 @@ impl Engine {
             Self::Sqlite => (crate::lineage::TABLE, ""),
             Self::Postgres => ("", crate::feed_origin::TABLE),
         };
+        let late = match self {
+            Self::Sqlite => crate::late::TABLE,
+            Self::Postgres => "",
+        };
         let mut text = text
             .replace("{search}", &crate::index::migration(self))
             .replace("{lineage}", lineage)
             .replace("{feed_origin}", feed_origin)
             .replace("{writers}", &crate::migrations::writers::migration(self))
+            .replace("{late}", late)
             .replace("{sha256_hex}", sha256_hex);
         for (token, value) in tokens {
             text = text.replace(token, value);

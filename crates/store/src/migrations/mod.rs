@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { number: 11, name: "undone", text: include_str!("0011_undone.sql") },
     Step { number: 12, name: "lineage", text: include_str!("0012_lineage.sql") },
     Step { number: 14, name: "seals", text: include_str!("0014_seals.sql") },
+    Step { number: 15, name: "clock", text: include_str!("0015_clock.sql") },
     Step { number: 16, name: "nodes", text: include_str!("0016_nodes.sql") },
 ];
 

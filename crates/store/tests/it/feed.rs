@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use watchpost_model::{AlertId, Severity, Status};
-use watchpost_store::{Db, Engine, FEED_KEPT_SECONDS, FeedEntry, FeedPlace};
+use watchpost_store::{Db, Engine, FeedEntry, FeedPlace};
 
 on_both_engines!(
     each_transaction_leaves_an_entry,
@@ -80,29 +80,28 @@ async fn each_transaction_leaves_an_entry(db: Db, _: Place) {
 
 async fn a_place_is_good_while_everything_behind_it_is_kept(db: Db, _: Place) {
     let start = db.feed_end().await.unwrap();
-    assert!(db.feed_keeps(start, at(0)).await.unwrap(), "nothing was ever there");
+    assert!(db.feed_keeps(start).await.unwrap(), "nothing was ever there");
     for n in 1..=20 {
         store(&db, &[event(n * 100, Severity::Low, "fw", "scan", "x")]).await.unwrap();
     }
     let all = wait_for(&db, start, 100, 20).await;
-    assert!(db.feed_keeps(start, at(600)).await.unwrap(), "nothing was forgotten yet");
+    assert!(db.feed_keeps(start).await.unwrap(), "nothing was forgotten yet");
     // What was written up to 1050 is old.
-    while db.forget_feed(at(1_050)).await.unwrap() {}
+    while db.forget_feed(at(1_050), None).await.unwrap() {}
     let left = after(&db, start, 100).await;
     assert_eq!(left, all[9..], "the youngest of what is old says how far forgetting went");
-    assert!(!db.forget_feed(at(1_050)).await.unwrap(), "and then there is no more to do");
-    let now = at(1_050 + FEED_KEPT_SECONDS);
+    assert!(!db.forget_feed(at(1_050), None).await.unwrap(), "and then there is no more to do");
     for (n, entry) in all.iter().enumerate() {
-        assert_eq!(db.feed_keeps(entry.place, now).await.unwrap(), n >= 9, "{n}");
+        assert_eq!(db.feed_keeps(entry.place).await.unwrap(), n >= 9, "{n}");
     }
-    assert!(!db.feed_keeps(start, now).await.unwrap());
-    while db.forget_feed(at(99_999)).await.unwrap() {}
+    assert!(!db.feed_keeps(start).await.unwrap());
+    while db.forget_feed(at(99_999), None).await.unwrap() {}
     assert_eq!(after(&db, start, 100).await, all[19..]);
     let mut end = db.feed_end().await.unwrap();
     while end < all[19].place {
         end = db.feed_end().await.unwrap();
     }
-    assert!(db.feed_keeps(end, at(99_999)).await.unwrap(), "whoever has seen everything misses nothing");
+    assert!(db.feed_keeps(end).await.unwrap(), "whoever has seen everything misses nothing");
     assert!(db.feed_knows(end).await.unwrap() && db.feed_knows(all[3].place).await.unwrap());
     store(&db, &[event(99_999, Severity::Low, "fw", "scan", "x")]).await.unwrap();
     wait_for(&db, end, 100, 1).await;

@@ -171,6 +171,6 @@ pub(crate) async fn store(db: &Db, events: &[Event]) -> Result<(), StoreError> {
         rule: "builtin.severity".into(),
     };
     let alerts = events.iter().filter(raises).map(alert).collect();
-    let content = Ingest { events: Arc::new(events.to_vec()), alerts, pieces: Vec::new() };
+    let content = Ingest { events: Arc::new(events.to_vec()), alerts, pieces: Vec::new(), late: false };
     db.write(Arc::new(ingest(db.engine(), content, &mut Names::default(), 0))).await
 }

@@ -26,7 +26,7 @@ async fn put(db: &Db, piece: Piece) -> Result<(), StoreError> {
         event(first + 1, Severity::Low, "fw", "scan", "y"),
     ];
     let alerts = vec![NewAlert { id: AlertId::new(first), event: EventId::new(first), rule: "r".into() }];
-    let content = Ingest { events: Arc::new(events), alerts, pieces: vec![piece] };
+    let content = Ingest { events: Arc::new(events), alerts, pieces: vec![piece], late: false };
     db.write(Arc::new(ingest(db.engine(), content, &mut Names::default(), 0))).await
 }
 
