@@ -16,7 +16,10 @@ use watchpost_model::password::check_new_password;
 use watchpost_model::text::Given;
 use watchpost_model::user::check_username;
 use watchpost_model::{Actor, Role};
-use watchpost_pipeline::{Feed, Indexing, Limits, PipelineMetrics, commit_loop, intake, now, upkeep};
+use watchpost_pipeline::{
+    Feed, Indexing, Limits, PipelineMetrics, commit_loop, follow_database_clock, intake, now, upkeep,
+    watch_clock,
+};
 use watchpost_store::{AuditEntry, Db, NewAccount, NewPassword, StoreError, seal_audit_log_with};
 use watchpost_web::{
     AppState, ONE_TIME_SECONDS, Settings, audit_keys, generate_password, hash_password, service,
@@ -47,6 +50,7 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
     let secret_key = start::secret_key(config)?;
     let tls = config.tls.clone().map(start::tls).transpose()?;
     let db = start::open_to_serve(config).await?;
+    follow_database_clock(&db).await?;
     let applied = db.migrate(now()).await?;
     if !applied.is_empty() {
         tracing::info!(steps = applied.len(), "the database is up to date now");
@@ -108,8 +112,9 @@ pub(crate) async fn serve(config: &Config, printer: &Printer, demo: Option<Demo>
         tokio::spawn(state.clone().tell_of_refusals()),
         tokio::spawn(state.clone().keep_audit_log_sealed()),
         tokio::spawn(state.clone().ship_checkpoints()),
-        tokio::spawn(upkeep(db.clone())),
         tokio::spawn(node::keep(db.clone(), this_node.clone())),
+        tokio::spawn(upkeep(db.clone(), metrics.clone())),
+        tokio::spawn(watch_clock(db.clone(), metrics.clone())),
         tokio::spawn(feed.clone().run()),
         tokio::spawn(indexing.run(db.clone(), metrics.clone())),
     ];

@@ -95,7 +95,7 @@ pub(crate) async fn write_for_certain(
             }
             // After a failover to a standby that lagged behind, ids may have been given out twice.
             StoreError::Taken(_) if !in_doubt => {
-                tracing::error!(%error, "events could not be stored under their ids");
+                tracing::warn!(%error, "events could not be stored under their ids");
                 return Found { ids_taken: true, ..Found::told(Err(Refused::Unavailable)) };
             }
             // What a failing disk kept of the commit shows only after the restart.

@@ -5,23 +5,23 @@
 
 use crate::certain::{FIND_OUT_WITHIN, Found, Writing, write_for_certain};
 use crate::clock::now;
-use crate::ids::IdBlock;
+use crate::ids::Ids;
 use crate::index::Indexing;
-use crate::intake::{Detected, Keyed, Load, Queue, Raise, Receipt, Refused, Room, Submission};
+use crate::intake::{Load, Queue, Raise, Receipt, Refused, Submission};
 use crate::metrics::PipelineMetrics;
+use crate::numbering::{Content, Numbered};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use watchpost_detect::Finding;
 use watchpost_model::alert::RAISED_BY_HAND;
 use watchpost_model::event::Origin;
-use watchpost_model::{AlertId, Event, EventId, Severity, Timestamp};
+use watchpost_model::{AlertId, Event, Severity};
 use watchpost_store::{
-    AuditEntry, Batch, ByHand, Db, Ingest, Names, NewAlert, Piece, StoreError, faults, ingest, ingest_apart,
+    AuditEntry, Batch, ByHand, Db, Engine, Ingest, Names, NewAlert, StoreError, faults, ingest, ingest_apart,
     raise_by_hand,
 };
 
@@ -31,6 +31,8 @@ pub const MAX_BATCH_EVENTS: usize = 4_096;
 pub const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Counts are kept in so many lanes, so that nodes that write at once rarely wait for each other.
 const LANES: usize = 16;
+/// How often a batch gets other ids when those it has are taken: each time there are fewer that can be.
+const NUMBERED_ANEW: usize = 5;
 /// While something is written, how often to look for who has waited too long for it to end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -45,12 +47,11 @@ pub async fn commit_loop(db: Db, queue: Queue, indexing: Indexing) {
     let first_lane = rand::random_range(0..LANES);
     let lanes = (0..db.engine().batches_in_flight()).map(|n| ((first_lane + n) % LANES) as i64).collect();
     let names = Arc::new(Mutex::new(names));
-    let target = Target { db: db.clone(), metrics, names, indexing, ids_taken: Arc::default() };
-    let writer = Writer { target, events: IdBlock::events(db.engine()), alerts: IdBlock::alerts() };
-    let open = true;
-    Loop { receiver, raises, load, open, pending: VecDeque::new(), lanes, running: JoinSet::new(), writer }
-        .run()
-        .await;
+    let ids = Arc::new(tokio::sync::Mutex::new(Ids::new()));
+    let target = Target { db: db.clone(), metrics, names, indexing, ids: ids.clone() };
+    let (open, pending, running) = (true, VecDeque::new(), JoinSet::new());
+    Loop { receiver, raises, load, open, pending, lanes, running, target }.run().await;
+    ids.lock().await.alerts.give_back(&db).await;
 }
 
 struct Loop {
@@ -66,7 +67,7 @@ struct Loop {
     lanes: Vec<i64>,
     /// What is being written; batches of events give their lane back.
     running: JoinSet<Option<i64>>,
-    writer: Writer,
+    target: Target,
 }
 
 impl Loop {
@@ -78,13 +79,13 @@ impl Loop {
                 self.raise(raise).await;
             }
             let worth_it = self.running.is_empty()
-                || self.load.queued() >= self.writer.target.db.engine().worth_another_batch();
+                || self.load.queued() >= self.target.db.engine().worth_another_batch();
             if !self.pending.is_empty()
                 && worth_it
                 && let Some(lane) = self.lanes.pop()
             {
                 let submissions = self.gather();
-                match self.writer.begin(submissions, lane).await {
+                match self.target.begin(submissions, lane).await {
                     Some(writing) => drop(self.running.spawn(async move {
                         writing.await;
                         Some(lane)
@@ -126,8 +127,9 @@ impl Loop {
     async fn raise(&mut self, raise: Raise) {
         let Raise { event, severity, title, why, by, reply } = raise;
         let by = AuditEntry { at: now(), ..by };
-        let target = self.writer.target.clone();
-        if let Err(refused) = self.writer.alerts.ensure(&target.db, 1, by.at).await {
+        let target = self.target.clone();
+        let mut ids = target.ids.lock().await;
+        if let Err(refused) = ids.alerts.ensure(&target.db, 1).await {
             let error = match refused {
                 Refused::DiskFull => StoreError::DiskFull(String::new()),
                 _ => StoreError::Unavailable("there is no id for the alert".into()),
@@ -135,7 +137,7 @@ impl Loop {
             reply.send(Err(error)).ok();
             return;
         }
-        let id = AlertId::new(self.writer.alerts.next());
+        let id = AlertId::new(ids.alerts.next());
         let alert = ByHand { id, event, severity, title, why };
         let batch = {
             let mut names = target.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -171,7 +173,7 @@ impl Loop {
         while self.pending.front().is_some_and(|next| next.since.elapsed() > patience) {
             let Some(mut stale) = self.pending.pop_front() else { return };
             self.load.begun(stale.room.events);
-            self.writer.target.metrics.failed.inc_by(stale.events.len() as u64);
+            self.target.metrics.failed.inc_by(stale.events.len() as u64);
             answer(&mut stale.reply, Err(Refused::Unavailable));
             self.load.oldest_is(self.pending.front().map(|next| next.since));
         }
@@ -195,24 +197,6 @@ impl Loop {
     }
 }
 
-/// A submission whose events have their ids.
-struct Numbered {
-    /// Where its events and alerts are in the batch.
-    events: std::ops::Range<usize>,
-    alerts: std::ops::Range<usize>,
-    receipts: Vec<Receipt>,
-    piece: Option<Piece>,
-    origin: Origin,
-    reply: Option<oneshot::Sender<Result<Vec<Receipt>, Refused>>>,
-    _room: Room,
-}
-
-struct Writer {
-    target: Target,
-    events: IdBlock,
-    alerts: IdBlock,
-}
-
 /// What every batch is written with.
 #[derive(Clone)]
 struct Target {
@@ -220,53 +204,56 @@ struct Target {
     metrics: PipelineMetrics,
     names: Arc<Mutex<Names>>,
     indexing: Indexing,
-    /// Ids that were taken turned out to be somebody else's: the next batch takes new ones.
-    ids_taken: Arc<AtomicBool>,
+    ids: Arc<tokio::sync::Mutex<Ids>>,
 }
 
-/// Everything in one batch.
-struct Content {
-    events: Arc<Vec<Event>>,
-    alerts: Vec<NewAlert>,
-    submissions: Vec<Numbered>,
-}
+/// The batch of some submissions; a second one only when that mistake is asked for.
+type Batches = (Arc<Batch>, Option<Arc<Batch>>);
 
-impl Writer {
+impl Target {
     /// Numbers submissions and hands their batch to the database; what is left to do is to wait for it. Nothing when
     /// there are no ids for them, of which they were told.
     async fn begin(
-        &mut self,
+        &self,
         submissions: Vec<Submission>,
         lane: i64,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let count: usize = submissions.iter().map(|s| s.events.len()).sum();
         let raised: usize = submissions.iter().flat_map(|s| s.events.iter()).map(|d| d.findings.len()).sum();
-        let (db, at) = (&self.target.db, now());
-        if self.target.ids_taken.swap(false, Ordering::AcqRel) {
-            (self.events, self.alerts) = (IdBlock::events(db.engine()), IdBlock::alerts());
-        }
-        let numbers = async {
-            self.events.ensure(db, count, at).await?;
-            self.alerts.ensure(db, raised, at).await
-        };
-        // Taking ids is a commit, too, and may wait for a standby that is away: nothing is stored yet.
-        let patience = faults::within("FIND_OUT", FIND_OUT_WITHIN);
-        let ready = tokio::time::timeout(patience, numbers).await.unwrap_or(Err(Refused::Unavailable));
-        if let Err(refused) = ready {
-            for mut submission in submissions {
-                self.target.metrics.failed.inc_by(submission.events.len() as u64);
-                answer(&mut submission.reply, Err(refused.clone()));
+        let mut ids = self.ids.lock().await;
+        let at = match self.within_patience(ids.ensure(&self.db, count, raised)).await {
+            Ok(at) => at,
+            Err(refused) => {
+                for mut submission in submissions {
+                    self.metrics.failed.inc_by(submission.events.len() as u64);
+                    answer(&mut submission.reply, Err(refused.clone()));
+                }
+                return None;
             }
-            return None;
-        }
-        let content = self.number(submissions, at);
-        let target = self.target.clone();
+        };
+        let mut content = Content::number(submissions, &mut ids, at);
+        drop(ids);
+        let target = self.clone();
         let started = Instant::now();
         // Handed over here, in the order of the ids: on SQLite batches are committed in this order.
-        let batches = target.batches(&content, 0..content.submissions.len(), lane);
+        let mut batches = target.batches(&content, 0..content.submissions.len(), lane);
         let first = target.db.write(batches.0.clone());
         Some(async move {
-            let found = target.find_out(first, &batches.0, &content.events[0]).await;
+            let mut found = target.find_out(first, &batches.0, &content.events[0]).await;
+            // Another node's clock was turned back to a second that ids were given out of, or a failover did the same to
+            // the database: nothing is stored, and other ids do.
+            for _ in 0..NUMBERED_ANEW {
+                if !found.ids_taken || target.db.engine() == Engine::Sqlite {
+                    break;
+                }
+                if let Err(refused) = target.number_anew(&mut content).await {
+                    found.outcome = Err(refused);
+                    break;
+                }
+                batches = target.batches(&content, 0..content.submissions.len(), lane);
+                let again = target.db.write(batches.0.clone());
+                found = target.find_out(again, &batches.0, &content.events[0]).await;
+            }
             if let (Ok(()), Some(second)) = (&found.outcome, batches.1) {
                 target.db.write(second).await.ok();
             }
@@ -280,71 +267,23 @@ impl Writer {
         })
     }
 
-    /// Gives every event and alert its id, in the order they came.
-    fn number(&mut self, submissions: Vec<Submission>, at: Timestamp) -> Content {
-        // Times never go back behind what ids have said already.
-        let at =
-            at.at_least_second_of(watchpost_model::id::event_id_second(EventId::new(self.events.peek())));
-        let (mut events, mut alerts) = (Vec::new(), Vec::new());
-        let mut all = Vec::with_capacity(submissions.len());
-        for Submission { events: own, origin, keyed, reply, room, .. } in submissions {
-            let (first_event, first_alert) = (events.len(), alerts.len());
-            let mut receipts = Vec::with_capacity(own.len());
-            for detected in own {
-                let id = EventId::new(self.events.next());
-                let (event, raised) = numbered(detected, id, at, origin, || self.alerts.next());
-                receipts.push(Receipt {
-                    event: id,
-                    created_at: at,
-                    alerts: raised.iter().map(|alert| alert.id).collect(),
-                });
-                events.push(event);
-                alerts.extend(raised);
-            }
-            let piece = keyed.zip(receipts.first()).map(|(keyed, first)| {
-                let Keyed { scope, piece, body_hash, last } = keyed;
-                let (first_event, events) = (first.event, receipts.len() as i64);
-                Piece { scope, number: piece, body_hash, last, first_event, events, at }
-            });
-            all.push(Numbered {
-                events: first_event..events.len(),
-                alerts: first_alert..alerts.len(),
-                receipts,
-                piece,
-                origin,
-                reply,
-                _room: room,
-            });
-        }
-        Content { events: Arc::new(events), alerts, submissions: all }
+    /// Taking ids is a commit, too, and may wait for a standby that is away: nothing is stored yet.
+    async fn within_patience<T>(&self, ids: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
+        let patience = faults::within("FIND_OUT", FIND_OUT_WITHIN);
+        tokio::time::timeout(patience, ids).await.unwrap_or(Err(Refused::Unavailable))
     }
-}
 
-/// An event under its id, and the alerts it raises.
-pub(crate) fn numbered(
-    detected: Detected,
-    id: EventId,
-    at: Timestamp,
-    origin: Origin,
-    mut next_alert: impl FnMut() -> i64,
-) -> (Event, Vec<NewAlert>) {
-    let raise = |finding: Finding| NewAlert {
-        id: AlertId::new(next_alert()),
-        event: id,
-        rule: finding.rule.to_owned(),
-    };
-    let alerts = detected.findings.into_iter().map(raise).collect();
-    (detected.event.stored(id, at, origin), alerts)
-}
+    /// Gives a batch other ids than those that turned out to be taken.
+    async fn number_anew(&self, content: &mut Content) -> Result<(), Refused> {
+        let mut ids = self.ids.lock().await;
+        *ids = Ids::new();
+        let (events, alerts) = (content.events.len(), content.alerts.len());
+        let at = self.within_patience(ids.ensure(&self.db, events, alerts)).await?;
+        content.number_anew(&mut ids, at);
+        Ok(())
+    }
 
-impl Target {
-    /// The batch of some submissions; a second one only when that mistake is asked for.
-    fn batches(
-        &self,
-        content: &Content,
-        submissions: std::ops::Range<usize>,
-        lane: i64,
-    ) -> (Arc<Batch>, Option<Arc<Batch>>) {
+    fn batches(&self, content: &Content, submissions: std::ops::Range<usize>, lane: i64) -> Batches {
         let own = &content.submissions[submissions];
         let events = match own {
             [one] if content.submissions.len() > 1 => Arc::new(content.events[one.events.clone()].to_vec()),
@@ -353,7 +292,7 @@ impl Target {
         let alerts = own.iter().flat_map(|one| &content.alerts[one.alerts.clone()]).cloned().collect();
         let pieces = own.iter().filter_map(|one| one.piece.clone()).collect();
         let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let stored = Ingest { events, alerts, pieces };
+        let stored = Ingest { events, alerts, pieces, late: content.late };
         if faults::mutant("alert_apart") {
             let (first, second) = ingest_apart(self.db.engine(), stored, &mut names, lane);
             return (Arc::new(first), Some(Arc::new(second)));
@@ -369,8 +308,8 @@ impl Target {
         event: &Event,
     ) -> Found {
         let found = write_for_certain(&self.db, first, batch, event).await;
-        if found.ids_taken {
-            self.ids_taken.store(true, Ordering::Release);
+        if found.ids_taken && self.db.engine() == Engine::Sqlite {
+            *self.ids.lock().await = Ids::new();
         }
         found
     }

@@ -4,7 +4,6 @@
 //! Whoever is further behind reads the database on their own until they have caught up, so it makes no difference
 //! whether they come back after a minute or have been there all the time.
 
-use crate::clock::now;
 use crate::piece::Piece;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,7 +105,7 @@ impl Feed {
     /// Follows from a place on; nobody when it isn't one of this feed, or something behind it is forgotten.
     pub async fn resume(&self, place: FeedPlace) -> Result<Option<Follower>, StoreError> {
         let db = &self.0.db;
-        let there = db.feed_knows(place).await? && db.feed_keeps(place, now()).await?;
+        let there = db.feed_knows(place).await? && db.feed_keeps(place).await?;
         Ok(there.then(|| self.follow_from(place)))
     }
 
@@ -230,7 +229,7 @@ impl Follower {
         let room = inner.catching_up.clone().acquire_owned().await.ok();
         let piece = Piece::read(&inner.db, self.place, room).await?;
         // Asked afterwards: what is still kept now was there when it was read.
-        Ok(match (inner.db.feed_keeps(self.place, now()).await?, piece) {
+        Ok(match (inner.db.feed_keeps(self.place).await?, piece) {
             (false, _) => Some(Next::Lost),
             (true, piece) => piece.map(|piece| Next::Piece(Arc::new(piece))),
         })
@@ -251,6 +250,7 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::now;
     use watchpost_model::event::Origin;
     use watchpost_model::text::Given;
     use watchpost_model::{DetailsDraft, EventDraft, EventId, NewEvent, Timestamp, UserId};
@@ -275,7 +275,7 @@ mod tests {
         };
         let event = NewEvent::check(&draft).expect("a good event");
         let event = event.stored(EventId::new(id), at, Origin::User(UserId::new(1)));
-        let content = Ingest { events: Arc::new(vec![event]), alerts: vec![], pieces: vec![] };
+        let content = Ingest { events: Arc::new(vec![event]), alerts: vec![], pieces: vec![], late: false };
         let batch = ingest(db.engine(), content, &mut Names::default(), 0);
         db.write(Arc::new(batch)).await.expect("it is stored");
     }
@@ -335,7 +335,7 @@ mod tests {
         for id in 1..=3 {
             commit(&db, id, long_ago).await;
         }
-        while db.forget_feed(now().plus_seconds(-FEED_KEPT_SECONDS)).await.expect("it forgets") {}
+        while db.forget_feed(now().plus_seconds(-FEED_KEPT_SECONDS), None).await.expect("it forgets") {}
         assert!(matches!(follower.next().await, Ok(Next::Lost)));
         assert!(feed.resume(place).await.expect("the database answers").is_none());
         follower = feed.follow().await.expect("the database answers");

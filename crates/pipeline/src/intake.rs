@@ -98,6 +98,9 @@ pub enum Refused {
     /// This node is too old for the schema to write; nothing was stored.
     #[error("this node is older than the schema needs")]
     Outdated,
+    /// The clock shows a time that can't be; nothing was stored, trying again helps when it is set.
+    #[error("the server's clock is wrong")]
+    WrongClock,
     /// The database went away during the commit: the events may or may not be stored.
     #[error("whether the events were stored isn't known")]
     OutcomeUnknown,

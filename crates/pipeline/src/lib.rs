@@ -13,11 +13,14 @@ mod ids;
 mod index;
 mod intake;
 mod metrics;
+mod numbering;
 mod past;
 mod piece;
 mod upkeep;
 
-pub use clock::now;
+pub use clock::{
+    CLOCK_DIFFERENCE_SECONDS, clock_difference, clock_is_off, follow_database_clock, now, watch_clock,
+};
 pub use commit::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, commit_loop};
 pub use feed::{Feed, Follower, Next};
 pub use index::Indexing;

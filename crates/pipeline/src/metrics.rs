@@ -27,6 +27,8 @@ pub struct PipelineMetrics {
     pub(crate) batch_seconds: Histogram,
     pub(crate) indexed: Counter,
     pub(crate) index_lag: Gauge<f64, AtomicU64>,
+    pub(crate) clock_difference: Gauge<f64, AtomicU64>,
+    pub(crate) upkeep_rounds: Counter,
 }
 
 impl Default for PipelineMetrics {
@@ -45,6 +47,8 @@ impl Default for PipelineMetrics {
             batch_seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0]),
             indexed: Counter::default(),
             index_lag: Gauge::default(),
+            clock_difference: Gauge::default(),
+            upkeep_rounds: Counter::default(),
         }
     }
 }
@@ -82,6 +86,17 @@ impl PipelineMetrics {
             "How long the search index has been behind what is stored",
             Unit::Seconds,
             self.index_lag.clone(),
+        );
+        registry.register(
+            "watchpost_upkeep_rounds",
+            "How often what expired was looked for and forgotten",
+            self.upkeep_rounds.clone(),
+        );
+        registry.register_with_unit(
+            "watchpost_clock_difference",
+            "How far this machine's clock is ahead of the database's, whose time is used; 0 on SQLite",
+            Unit::Seconds,
+            self.clock_difference.clone(),
         );
     }
 

@@ -1,7 +1,8 @@
 //! Events from before now, such as a demonstration's week: stored under the ids and times they would have come in with.
 
-use crate::commit::{MAX_BATCH_EVENTS, numbered};
+use crate::commit::MAX_BATCH_EVENTS;
 use crate::intake::{Detected, Receipt};
+use crate::numbering::numbered;
 use std::sync::Arc;
 use watchpost_model::event::Origin;
 use watchpost_model::id::{event_id_floor, event_id_second};
@@ -72,7 +73,7 @@ impl Past {
             events.push(event);
             alerts.extend(raised);
         }
-        let stored = Ingest { events: Arc::new(events), alerts, pieces: Vec::new() };
+        let stored = Ingest { events: Arc::new(events), alerts, pieces: Vec::new(), late: false };
         let batch = ingest(self.db.engine(), stored, &mut self.names, LANE);
         self.db.write(Arc::new(batch)).await
     }

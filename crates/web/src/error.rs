@@ -355,6 +355,7 @@ impl From<Refused> for ApiError {
             Refused::Unavailable => Self::Unavailable("Events can't be stored right now.", LATER),
             Refused::DiskFull => Self::Unavailable(DISK_FULL, LATER),
             Refused::Outdated => Self::Unavailable(OUTDATED, LATER),
+            Refused::WrongClock => Self::Unavailable("The server's clock is wrong.", LATER),
             Refused::OutcomeUnknown => Self::OutcomeUnknown,
             Refused::Repeated => Self::in_progress(),
             Refused::Failed => Self::Internal,

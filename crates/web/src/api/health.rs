@@ -16,6 +16,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 use watchpost_model::Actor;
+use watchpost_pipeline::{clock_difference, clock_is_off};
 use watchpost_store::{LATEST, known_step};
 
 /// A database that takes longer to answer isn't ready.
@@ -69,8 +70,18 @@ struct Ready {
     migrations: &'static str,
     /// Whether events can be stored: `disk full` while there is no room for them.
     writing: &'static str,
+    /// Whether this machine's clock agrees with the database's: `off by 12 s` when it doesn't. The database's is used then,
+    /// so that the server can do its work.
+    clock: String,
     /// The version of Watchpost.
     version: &'static str,
+}
+
+fn clock() -> String {
+    match clock_difference() {
+        Some(seconds) if clock_is_off() => format!("off by {seconds:.0} s"),
+        _ => "ok".to_owned(),
+    }
 }
 
 async fn alive(_: Passerby) -> Json<Alive> {
@@ -93,7 +104,17 @@ async fn ready(_: Passerby, State(state): State<AppState>) -> Response {
     let good = (database, migrations, writing) == ("ok", "ok", "ok");
     let (code, status) =
         if good { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    (code, Json(Ready { status, database, migrations, writing, version: env!("CARGO_PKG_VERSION") }))
+    (
+        code,
+        Json(Ready {
+            status,
+            database,
+            migrations,
+            writing,
+            clock: clock(),
+            version: env!("CARGO_PKG_VERSION"),
+        }),
+    )
         .into_response()
 }
 

@@ -114,7 +114,7 @@ pub(crate) async fn carry_on(state: &AppState) {
     loop {
         rounds.tick().await;
         let now = now();
-        match state.db.abandoned_jobs(now.plus_seconds(-ABANDONED_SECONDS)).await {
+        match state.db.abandoned_jobs(now, ABANDONED_SECONDS).await {
             Ok(jobs) => {
                 for job in jobs {
                     take_over(state, job).await;
@@ -122,7 +122,11 @@ pub(crate) async fn carry_on(state: &AppState) {
             }
             Err(error) => tracing::warn!(%error, "can't look for jobs to go on with"),
         }
-        if let Err(error) = state.db.forget_jobs(now).await {
+        let forgotten = match state.db.trusted_time(now).await {
+            Ok(Some(trusted)) => state.db.forget_jobs(trusted).await.map(drop),
+            other => other.map(drop),
+        };
+        if let Err(error) = forgotten {
             tracing::warn!(%error, "old jobs could not be forgotten");
         }
     }
