@@ -29,6 +29,8 @@ pub(crate) struct Tools {
     pub(crate) axe: PathBuf,
     /// A library that lets nothing be synced.
     pub(crate) eatmydata: PathBuf,
+    /// A library that shows a process another time.
+    pub(crate) faketime: PathBuf,
 }
 
 impl Tools {
@@ -40,7 +42,8 @@ impl Tools {
             .env("WATCHPOST_TEST_NODE", &self.node)
             .env("WATCHPOST_TEST_OPENID_PROVIDER", &self.openid_provider)
             .env("WATCHPOST_TEST_AXE", &self.axe)
-            .env("WATCHPOST_TEST_EATMYDATA", &self.eatmydata);
+            .env("WATCHPOST_TEST_EATMYDATA", &self.eatmydata)
+            .env("WATCHPOST_TEST_FAKETIME", &self.faketime);
     }
 }
 
@@ -85,15 +88,27 @@ const STORAGE_DAEMON: Need = Need {
 };
 const EXT4: Need = Need { what: "mkfs.ext4", package: "e2fsprogs", find: || on_path(&["mkfs.ext4"]) };
 const EATMYDATA: Need = Need { what: "libeatmydata", package: "libeatmydata1", find: find_eatmydata };
+const FAKETIME: Need = Need { what: "libfaketime", package: "faketime", find: find_faketime };
 
 /// All tools, installed if need be.
 pub(crate) fn find_or_install() -> Result<Tools> {
-    let needs =
-        [POSTGRES, CHROMIUM, CHROMEDRIVER, NODE, NPM, EATMYDATA, OPENSSL, STRACE, STORAGE_DAEMON, EXT4];
-    let [postgres, chromium, chromedriver, node, npm, eatmydata, ..] = provide(needs)?;
+    let needs = [
+        POSTGRES,
+        CHROMIUM,
+        CHROMEDRIVER,
+        NODE,
+        NPM,
+        EATMYDATA,
+        FAKETIME,
+        OPENSSL,
+        STRACE,
+        STORAGE_DAEMON,
+        EXT4,
+    ];
+    let [postgres, chromium, chromedriver, node, npm, eatmydata, faketime, ..] = provide(needs)?;
     let openid_provider = package(&npm, &OPENID_PROVIDER)?;
     let axe = package(&npm, &AXE)?.join("node_modules").join(AXE.name).join("axe.min.js");
-    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider, axe, eatmydata })
+    Ok(Tools { postgres, chromium, chromedriver, node, openid_provider, axe, eatmydata, faketime })
 }
 
 /// Lets a program that brings a list of authorities of its own trust those of the system, too.
@@ -183,10 +198,18 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Where Debian and others have libraries, by architecture or not.
-fn find_eatmydata() -> Option<PathBuf> {
+fn find_library(name: &str) -> Option<PathBuf> {
     let by_architecture = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let folders = [by_architecture.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"];
-    folders.iter().map(|folder| Path::new(folder).join("libeatmydata.so")).find(|file| file.is_file())
+    folders.iter().map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
+}
+
+fn find_eatmydata() -> Option<PathBuf> {
+    find_library("libeatmydata.so")
+}
+
+fn find_faketime() -> Option<PathBuf> {
+    find_library("faketime/libfaketime.so.1")
 }
 
 fn on_path(names: &[&str]) -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 //! Every run makes a few rounds of each. `WATCHPOST_TEST_ROUNDS` asks for more; the figures are printed. Each test is
 //! shown a mistake (`faults::mutant`) or a control that it must notice.
 
+mod clock;
 mod cluster;
 mod cut;
 mod dump;
