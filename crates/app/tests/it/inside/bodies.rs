@@ -117,12 +117,14 @@ fn a_body_is_read_only_as_long_as_its_sender_may(server: &Server) {
     let gone = server.user("gone", "ADMIN").headers.remove(0);
     let log_out =
         || drop(server.log_in("gone", PASSWORD).post_json("/api/v1/auth/logout-all", "").expect(204));
-    let ways: [(&(String, String), &dyn Fn()); 3] = [(&key, &revoke), (&demoted, &demote), (&gone, &log_out)];
-    for ((name, value), meanwhile) in ways {
+    let refused_half_way = |(name, value): &(String, String), meanwhile: &dyn Fn()| {
         let answer = sent_in_two(server, (name, value), meanwhile);
         assert!(answer.starts_with("HTTP/1.1 207 "), "{answer}");
         assert!(answer.contains("\"from\":1001") && answer.contains("may no longer ingest"), "{answer}");
-    }
+    };
+    refused_half_way(&key, &revoke);
+    refused_half_way(&demoted, &demote);
+    refused_half_way(&gone, &log_out);
     let (name, value) = server.sensor().headers.remove(0);
     let answer = sent_in_two(server, (&name, &value), || {});
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
