@@ -12,13 +12,16 @@ on_both_engines!(every_statement_prepares, every_filter_prepares);
 
 const VERBS: [&str; 4] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
 /// What only one engine understands.
-const ONLY: [(&str, Engine); 13] = [
+const ONLY: [(&str, Engine); 16] = [
     ("pg_try_advisory", Engine::Postgres),
     ("pg_inherits", Engine::Postgres),
     ("pg_index", Engine::Postgres),
     ("search_queue", Engine::Postgres),
     ("search_late", Engine::Sqlite),
     ("events_elsewhen", Engine::Postgres),
+    (" lineage", Engine::Sqlite),
+    ("search_origin", Engine::Sqlite),
+    (" writers", Engine::Postgres),
     ("sqlite_", Engine::Sqlite),
     ("unixepoch", Engine::Sqlite),
     ("current_setting", Engine::Postgres),

@@ -129,8 +129,8 @@ fn ids_that_cannot_be_gone_on_from_are_said_to_be_so(server: &Server) {
 
 /// Makes the feed look as if all but its last entry had been forgotten for their age.
 fn forget_all_but_one(server: &Server) {
-    let script =
-        "DELETE FROM feed WHERE seq < (SELECT MAX(seq) FROM feed); UPDATE feed SET at = at - 7200000000";
+    let script = "DELETE FROM feed WHERE seq < (SELECT MAX(seq) FROM feed);
+         INSERT INTO upkeep (name, n) VALUES ('feed.forgotten', 1) ON CONFLICT DO NOTHING";
     execute(server, script);
 }
 
