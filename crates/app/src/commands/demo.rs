@@ -157,6 +157,7 @@ async fn prepare(
         db = start::open(config).await?;
     }
     db.migrate(now()).await?;
+    start::seal_as_the_server(config, &db).await?;
     match holds == Holds::Week && !fresh {
         true => say_how_old(&db, printer).await?,
         false => {

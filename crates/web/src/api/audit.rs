@@ -110,7 +110,7 @@ async fn list(
     let (filter, request) = asked.query.audit()?;
     let _place = places::for_search(&state, &caller).await?;
     let page = state.db.heavy().audit_log(&filter, request).await?;
-    state.refusals.note_reading(&state, &caller, "list").await?;
+    state.refusals.note_reading(&caller, "list");
     PageView::new(page, &asked, AuditView::new).map(Json)
 }
 
@@ -191,7 +191,7 @@ pub(crate) async fn proof(state: &AppState, caller: &Caller) -> Result<ProofView
         let detail = "The audit log is being looked at already.";
         return Err(ApiError::Unavailable(detail, Duration::from_secs(2)));
     };
-    state.refusals.note_reading(state, caller, "verify").await?;
+    state.refusals.note_reading(caller, "verify");
     let head = state.db.audit_head().await?;
     let (proof, first) = state.db.heavy().prove_newest_audit(MAX_PROVEN_ROWS).await?;
     let (last, broken) = match proof {

@@ -166,7 +166,7 @@ fn sum(sums: &mut Vec<Sum>, actor: &Actor, address: Option<IpAddr>, more: &BTree
         let kinds = || more.iter().filter(|(kind, _)| kind.action == action);
         let named = kinds().map(|(kind, count)| format!("{count} {}", kind.name)).collect::<Vec<_>>();
         let count = kinds().map(|(_, count)| count).sum();
-        let detail = format!("{count} more suppressed within a minute{by}: {}", named.join(", "));
+        let detail = format!("within a minute{by}: {}", named.join(", "));
         sums.push(Sum { actor: actor.clone(), address, action, count, detail });
     }
 }
@@ -198,8 +198,8 @@ mod tests {
             tally.end().into_iter().map(|sum| (sum.action, sum.count, sum.detail)).collect();
         said.sort();
         assert_eq!(said.len(), 2);
-        assert_eq!(said[0].2, "1 more suppressed within a minute: 1 reads");
-        assert_eq!(said[1].2, "2 more suppressed within a minute: 1 bad keys, 1 for the role");
+        assert_eq!(said[0].2, "within a minute: 1 reads");
+        assert_eq!(said[1].2, "within a minute: 1 bad keys, 1 for the role");
         assert_eq!(tally.end(), [], "it was told");
     }
 

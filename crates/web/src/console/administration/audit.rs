@@ -80,7 +80,7 @@ async fn page(
         Ok((filter, request)) => {
             let _place = places::for_search(state, &session.caller).await?;
             let found = state.db.heavy().audit_log(&filter, request).await?;
-            state.refusals.note_reading(state, &session.caller, "list").await?;
+            state.refusals.note_reading(&session.caller, "list");
             Ok(found)
         }
         Err(error) => Err(Refused::filter(error, FILTER, &asked)?),

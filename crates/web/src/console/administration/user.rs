@@ -65,7 +65,7 @@ async fn page(
         about => rows(state, &about).await?,
         user => view(user),
     };
-    state.refusals.note_reading(state, &session.caller, "what is about one user").await?;
+    state.refusals.note_reading(&session.caller, "what is about one user");
     let status = refused.as_ref().map_or(StatusCode::OK, |refused| refused.status);
     let page = said.on(render(status, "user.html", Some(session), page), &state.settings);
     Ok(match &refused {
