@@ -47,9 +47,9 @@ const STEPS: &[Step] = &[
     Step { number: 10, name: "bounds", text: include_str!("0010_bounds.sql") },
     Step { number: 11, name: "undone", text: include_str!("0011_undone.sql") },
     Step { number: 12, name: "lineage", text: include_str!("0012_lineage.sql") },
-    Step { number: 14, name: "seals", text: include_str!("0014_seals.sql") },
-    Step { number: 15, name: "clock", text: include_str!("0015_clock.sql") },
-    Step { number: 16, name: "nodes", text: include_str!("0016_nodes.sql") },
+    Step { number: 13, name: "seals", text: include_str!("0013_seals.sql") },
+    Step { number: 14, name: "clock", text: include_str!("0014_clock.sql") },
+    Step { number: 15, name: "nodes", text: include_str!("0015_nodes.sql") },
 ];
 
 /// Steps without which a node leaves something out when it writes: one that doesn't know them is refused from then on,

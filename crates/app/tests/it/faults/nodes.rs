@@ -108,7 +108,7 @@ fn a_node_that_became_too_old_writes_nothing_and_says_so() {
 #[test]
 fn an_older_node_beside_a_newer_one_is_refused_while_that_goes_on() {
     let server = Server::start(Engine::Postgres);
-    let older = Server::on(server.database().again(), &[("FAULT_KNOWN_STEP", "15")]);
+    let older = Server::on(server.database().again(), &[("FAULT_KNOWN_STEP", "14")]);
     let admin = server.admin();
     event(&admin).expect(201);
     let known = nodes(&admin);
