@@ -19,7 +19,7 @@ fn filled(server: &Server) {
     for part in 0..EVENTS / AT_ONCE {
         let line = |n: usize| {
             json!({
-                "source_name": format!("fw-{}", n % 50), "event_type": "scan", "severity": ["LOW", "HIGH"][usize::from(n % 20 == 0)],
+                "source_name": format!("fw-{}", n % 50), "event_type": "scan", "severity": (if n.is_multiple_of(20) { "HIGH" } else { "LOW" }),
                 "description": format!("number {n} {}", "of many words that are looked for ".repeat(8)),
                 "host": format!("host-{}", n % 500), "src_ip": format!("10.0.{}.{}", n % 200, n % 7),
             })
