@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// Kept free for when the disk is full: as much as a checkpoint may need to make room in the log.
 const RESERVE_BYTES: u64 = 16 << 20;
+/// Given up at once: what is free is taken by others as well, and what comes next needs some, too.
+const RESERVE_STEP_BYTES: u64 = 4 << 20;
 /// Room beside the reserve that there has to be before events are taken in again.
 const ROOM_BYTES: u64 = 8 << 20;
 /// What is written to find out whether a disk is full or broken.
@@ -52,8 +54,10 @@ impl Space {
     /// Keeps a reserve from now on. On a disk without room for it, events are refused from the beginning.
     pub(super) fn keep(&self) {
         self.keeps.store(true, Ordering::Relaxed);
-        if !self.reserve().exists() && !self.make_reserve() {
-            self.ran_out();
+        let kept = std::fs::metadata(self.reserve()).map_or(0, |found| found.len());
+        if kept < RESERVE_BYTES && !self.make_reserve() {
+            self.full.send_replace(true);
+            self.say();
         }
     }
 
@@ -65,9 +69,18 @@ impl Space {
         self.directory.join(FILE)
     }
 
-    /// Gives the reserve up; whether there was one.
+    /// Gives a piece of the reserve up; whether there was one.
     pub(super) fn give_up_reserve(&self) -> bool {
-        !faults::mutant("no_reserve") && std::fs::remove_file(self.reserve()).is_ok()
+        if faults::mutant("no_reserve") {
+            return false;
+        }
+        let kept = std::fs::metadata(self.reserve()).map_or(0, |found| found.len());
+        let smaller = kept > RESERVE_STEP_BYTES
+            && OpenOptions::new()
+                .write(true)
+                .open(self.reserve())
+                .is_ok_and(|file| file.set_len(kept - RESERVE_STEP_BYTES).is_ok());
+        smaller || std::fs::remove_file(self.reserve()).is_ok()
     }
 
     /// Something could not be written for want of room.
@@ -109,9 +122,12 @@ impl Space {
     }
 
     fn make_reserve(&self) -> bool {
-        let made = self.is_roomy() && fill(&self.reserve()).is_ok();
+        if !self.is_roomy() {
+            return false;
+        }
+        let made = fill(&self.reserve()).is_ok();
         if !made {
-            self.give_up_reserve();
+            std::fs::remove_file(self.reserve()).ok();
         }
         made
     }

@@ -2,7 +2,7 @@
 
 use super::{rounds, start_refused};
 use crate::ledger::Ledger;
-use crate::server::{ADMIN, Engine, PASSWORD, Server};
+use crate::server::{ADMIN, Answer, Engine, PASSWORD, Server};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -64,9 +64,9 @@ fn server_on(disk: &SmallDisk, mutant: &str) -> Server {
     Server::with(Engine::Sqlite, &[("WATCHPOST_DATA_DIR", data.to_str().unwrap()), ("FAULT_MUTANT", mutant)])
 }
 
-fn log_in(server: &Server) -> u16 {
+fn log_in(server: &Server) -> Answer {
     let body = format!(r#"{{"username":"{ADMIN}","password":"{PASSWORD}"}}"#);
-    server.anonymous().post_json("/api/v1/auth/login", &body).status
+    server.anonymous().post_json("/api/v1/auth/login", &body)
 }
 
 /// Sends events until they are refused for want of room.
@@ -94,7 +94,8 @@ fn is_as_it_should_be_when_full(server: &Server, ledger: &Ledger) {
     for n in 0..40 {
         assert_eq!(ledger.send(server, n % 2 == 0), Some(503));
         if n % 5 == 0 {
-            assert_eq!(log_in(server), 200, "logging in goes on");
+            let answer = log_in(server);
+            assert_eq!(answer.status, 200, "logging in goes on: {}", answer.text);
         }
     }
     // What people do with alerts goes on, too.
@@ -150,7 +151,7 @@ fn a_full_disk_without_a_reserve_is_noticed() {
     let ledger = Ledger::new(&server);
     disk.fill();
     write_until_refused(&server, &ledger);
-    assert!((0..200).any(|_| log_in(&server) != 200), "without a reserve people are locked out");
+    assert!((0..200).any(|_| log_in(&server).status != 200), "without a reserve people are locked out");
 }
 
 fn refused_start(data: &Path) -> (Option<i32>, String) {
@@ -167,7 +168,7 @@ fn a_first_start_on_a_full_disk_leaves_nothing_that_stops_the_next() {
     assert!(matches!(code, Some(4 | 7)), "{code:?}: {said}");
     disk.free();
     let server = server_on(&disk, "");
-    assert_eq!(log_in(&server), 200);
+    assert_eq!(log_in(&server).status, 200);
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn half_a_secret_is_made_anew_only_where_nothing_was_stored() {
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("secret.key"), "").unwrap();
     let server = Server::with(Engine::Sqlite, &[("WATCHPOST_DATA_DIR", data.to_str().unwrap())]);
-    assert_eq!(log_in(&server), 200);
+    assert_eq!(log_in(&server).status, 200);
     assert_eq!(server.stop(), Some(0));
     assert!(std::fs::read_to_string(data.join("secret.key")).unwrap().trim().len() >= 32);
     std::fs::write(data.join("secret.key"), "half").unwrap();
