@@ -33,8 +33,11 @@ fn exports_hold_no_formulas(server: &Server) {
     assert!(csv.header("content-type").starts_with("text/csv"));
     assert!(csv.header("content-disposition").starts_with("attachment; filename=\"watchpost-audit-"));
     let rows = read_csv(&csv.text);
-    assert_eq!(rows[0], ["id", "at", "actor", "address", "action", "object", "detail", "hash"]);
-    assert!(rows.len() > 5 && rows.iter().all(|row| row.len() == 8), "{rows:?}");
+    assert_eq!(
+        rows[0],
+        ["id", "at", "actor", "address", "action", "object", "detail", "hash", "actor_id", "seal"]
+    );
+    assert!(rows.len() > 5 && rows.iter().all(|row| row.len() == 10), "{rows:?}");
     for cell in rows[1..].iter().flatten() {
         let first = cell.trim_start().chars().next().unwrap_or('x');
         assert!(!"=+-@".contains(first), "{cell:?}");

@@ -176,8 +176,8 @@ fn found(look: impl FnOnce()) -> Found {
     }
 }
 
-/// Asks the ledger, as it was when so many requests were answered yes, and the audit log.
-fn judge(server: &Server, recording: &Recording, answered: usize) {
+/// Asks the ledger, as it was when so many requests were answered yes, and the audit log, with the settings of the server.
+fn judge(server: &Server, recording: &Recording, answered: usize, settings: &[(&str, &str)]) {
     // Before the first answer nobody has a key yet.
     let curiosity = if answered > 0 { CURIOSITY } else { 0 };
     recording.ledger.when(&recording.answered[..answered], curiosity).check(server);
@@ -186,7 +186,8 @@ fn judge(server: &Server, recording: &Recording, answered: usize) {
         page["results"][0]["id"].as_i64()
     };
     assert_eq!(newest("&search=number"), newest(""), "search finds what is stored");
-    let verified = server.command().args(["audit", "verify"]).output().unwrap();
+    let verified =
+        server.command().envs(settings.iter().copied()).args(["audit", "verify"]).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
 
@@ -198,7 +199,7 @@ fn look(image: &Path, recording: &Recording, answered: usize) -> Found {
         std::fs::create_dir(&place).unwrap();
         let mounted = Mounted::new(image, &place);
         let server = Server::prepared(folder, mounted, &[]);
-        judge(&server, recording, answered);
+        judge(&server, recording, answered, &[]);
         server.kill();
         for file in ["watchpost.db", "watchpost-search.db"] {
             let database = rusqlite::Connection::open(place.join(file)).unwrap();

@@ -12,6 +12,9 @@ use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// All servers have one secret, or what one sealed in the audit log is nothing to the next.
+const SETTINGS: &[(&str, &str)] = &[("SECRET_KEY", "the secret of all servers on this disk")];
+
 /// A folder that PostgreSQL's user can look into, and the one in it that a disk is mounted at.
 fn place() -> (TempDir, PathBuf) {
     let folder = disk::folder();
@@ -34,7 +37,7 @@ fn recorded(environment: &[(&str, &str)]) -> Recording {
     cluster.start_with(environment);
     let begin = |phase: u64| disk.mark(PHASE, phase);
     begin(0);
-    let mut server = Server::on(cluster.database(), &[]);
+    let mut server = Server::on(cluster.database(), SETTINGS);
     let mut ledger = Ledger::new(&server);
     let answered = witness(&mut ledger, &disk);
     begin(1);
@@ -61,8 +64,8 @@ fn look(image: &Path, recording: &Recording, answered: usize) -> Found {
         let _mounted = Mounted::new(image, &place);
         let cluster = Cluster::left_in(&place);
         cluster.start();
-        let server = Server::on(cluster.database(), &[]);
-        judge(&server, recording, answered);
+        let server = Server::on(cluster.database(), SETTINGS);
+        judge(&server, recording, answered, SETTINGS);
     })
 }
 
