@@ -94,7 +94,7 @@ fn everybody_sees_their_own_and_what_is_for_all(server: &Server) {
     audited(&admin, &robs);
 }
 
-/// What was done with a view is remembered; what only its owner sees is not told.
+/// What was done with a view is remembered, and who was refused; what only its owner sees is not told.
 fn audited(admin: &Client<'_>, view: &Value) {
     let rows = admin.get(&format!("/api/v1/audit?object=view:{}", view["id"])).expect(200)["results"].clone();
     let said: Vec<String> = rows
@@ -108,6 +108,8 @@ fn audited(admin: &Client<'_>, view: &Value) {
         [
             "rob view.update Renamed, for its owner alone",
             "admin view.update Renamed, for all",
+            "eve refused only its owner or an Admin changes a view that is for all",
+            "ann refused only its owner or an Admin changes a view that is for all",
             "rob view.create Bad <b>VPN</b>, for all",
         ]
     );
