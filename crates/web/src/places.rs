@@ -237,9 +237,9 @@ mod tests {
             Some(Full::All),
             "all are taken, for longer than anybody waits"
         );
-        drop(first);
-        // Whoever waited has waited for too long meanwhile: time went on.
+        // A caller who waits for too long is told so.
         assert_eq!(third.await.unwrap().err(), Some(Full::Own));
+        drop(first);
         assert!(places.take(JOE).await.is_ok());
         assert_eq!(places.accounts().len(), 2);
     }
