@@ -59,7 +59,7 @@ fn broken(row: i64, how: &str) -> AppError {
     AppError::new(
         ExitStatus::Findings,
         format!("the audit log breaks at row {row}: {how}"),
-        "somebody wrote to it past Watchpost: compare it with a backup, and with an export of it",
+        "something other than Watchpost wrote to it: compare it with a backup, and with an export of it",
     )
 }
 
@@ -67,7 +67,7 @@ fn unvouched(row: i64, why: &str) -> AppError {
     AppError::new(
         ExitStatus::Findings,
         format!("the rows follow from one another, and nothing vouches for row {row}: {why}"),
-        "somebody computed the chain anew, or rows were written, restored or sealed without the secret that is here: set \
+        "the chain was computed anew, or rows were written, restored or sealed without the secret that is here: set \
          SECRET_KEY_PREVIOUS if it was changed; compare it with a backup, an export or a checkpoint; `watchpost audit verify --reseal` \
          takes it as it stands",
     )
@@ -114,7 +114,7 @@ async fn reseal(db: &Db, printer: &Printer) -> Outcome<()> {
 fn no_secret() -> AppError {
     AppError::new(
         ExitStatus::Findings,
-        "the rows follow from one another; whether somebody computed them anew can't be told without the secret",
+        "the rows follow from one another; whether they were computed anew can't be told without the secret",
         "set SECRET_KEY as the server has it, or run this in its data directory",
     )
 }

@@ -113,7 +113,7 @@ pub(crate) fn routes(routes: &mut Routes) {
         &["/api/v1/auth/step-up"],
         Operation::post("stepUp", "Log in", "Show again who one is")
             .about(
-                "What could do harm in the hands of whoever has stolen a token (making Admins, giving and resetting \
+                "What could do harm in the hands of an attacker with a stolen token (making Admins, giving and resetting \
                  passwords, removing second factors, making sensor keys, exporting the audit log, ending sessions) is \
                  answered with 401 and the `code` `step_up_required` when the session's log-in is more than ten \
                  minutes ago. This counts for ten minutes more. Refreshing a token doesn't.",

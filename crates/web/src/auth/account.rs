@@ -54,7 +54,7 @@ pub(crate) async fn sign_up(
         && Role::parse(text).is_some_and(|role| role != Role::Analyst)
     {
         state.refusals.note(state, caller, Refused::SignUpRole, Asked::to("sign-up")).await;
-        let detail = "Whoever signs up is an Analyst; other roles are given by an Admin.";
+        let detail = "A user who signs up is an Analyst; other roles are given by an Admin.";
         return Err(NoSignUp::Refused(ApiError::NotAllowed(detail.into())));
     }
     let email = match fields.get("email") {
